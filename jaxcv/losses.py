@@ -1,0 +1,111 @@
+"""What training minimises: cross-entropy on logits, and the penalty on large kernels."""
+
+import dataclasses
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PyTree, Real
+
+from jaxcv.constraints import Fraction, NonNegative
+
+Scalar = Float[Array, ""]
+
+
+def cross_entropy_per_example(
+    logits: Float[Array, "batch classes"],
+    labels: Int[Array, " batch"],
+    label_smoothing: float | Scalar = 0.0,
+) -> Float[Array, " batch"]:
+    """Cross-entropy of softmax(logits) against smoothed labels, of each example, in nats.
+
+    With the smoothed target q = (1 − s)·onehot + s/C (Szegedy et al. 2016, section 7),
+
+        −Σ_c q_c log softmax(z)_c = logsumexp(z) − (1 − s)·z_label − s·mean(z).
+
+    The maximum is subtracted first, so logits of ±1e4 neither overflow nor lose the answer.
+    """
+    shifted = logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    log_normalizer = jnp.log(jnp.sum(jnp.exp(shifted), axis=-1))
+    of_label = jnp.take_along_axis(shifted, labels[:, None], axis=-1)[:, 0]
+    # The difference to the label's logit, not a product with one-hot labels: 0·∞ never occurs.
+    return log_normalizer - of_label + label_smoothing * (of_label - jnp.mean(shifted, axis=-1))
+
+
+def cross_entropy(
+    logits: Float[Array, "batch classes"],
+    labels: Int[Array, " batch"],
+    label_smoothing: float | Scalar = 0.0,
+) -> Scalar:
+    """Mean cross-entropy over the batch, in nats; ln C for logits that are all equal.
+
+    Raises:
+        ValueError: the batch is empty.
+    """
+    if logits.shape[0] == 0:
+        raise ValueError("cross_entropy needs at least one example, got an empty batch")
+    return jnp.mean(cross_entropy_per_example(logits, labels, label_smoothing))
+
+
+def l2_penalty(params: PyTree) -> Scalar:
+    """½ Σ w² over every kernel; biases, scales and offsets are left out."""
+    squares = [
+        jnp.sum(jnp.square(leaf))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+        if path[-1] == jax.tree_util.DictKey("kernel")
+    ]
+    return 0.5 * sum(squares, start=jnp.zeros((), jnp.result_type(*squares, jnp.float32)))
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """A loss: totals of a batch, and the objective whose gradient is followed."""
+
+    def totals(
+        self,
+        outputs: Real[Array, "batch ..."],
+        images: Real[Array, "batch ..."],
+        labels: Int[Array, " batch"],
+        mask: Bool[Array, " batch"] | None = None,
+    ) -> dict[str, Array]:
+        """Sums over the batch; the examples that the mask leaves out add nothing."""
+        ...
+
+    def objective(self, totals: dict[str, Array], params: PyTree) -> Scalar:
+        """The number to minimise, from a batch's totals and the parameters."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossEntropy:
+    """Cross-entropy, plus l2 · ½ Σ w² over the kernels.
+
+    Attributes:
+        label_smoothing: share of the target spread evenly over the classes
+        l2: weight of half the squared kernels in the loss
+    """
+
+    label_smoothing: Fraction = 0.0
+    l2: NonNegative = 0.0
+
+    def totals(
+        self,
+        outputs: Float[Array, "batch classes"],
+        images: Real[Array, "batch ..."],
+        labels: Int[Array, " batch"],
+        mask: Bool[Array, " batch"] | None = None,
+    ) -> dict[str, Array]:
+        """`loss` (nats, without the penalty), `correct` and `count`, summed over the batch."""
+        losses = cross_entropy_per_example(outputs, labels, self.label_smoothing)
+        correct = jnp.argmax(outputs, axis=-1) == labels
+        if mask is None:
+            mask = jnp.ones(labels.shape, bool)
+        return {
+            "loss": jnp.sum(jnp.where(mask, losses, 0)),
+            "correct": jnp.sum(correct & mask, dtype=jnp.int32),
+            "count": jnp.sum(mask, dtype=jnp.int32),
+        }
+
+    def objective(self, totals: dict[str, Array], params: PyTree) -> Scalar:
+        """Mean cross-entropy of the batch + l2 · ½ Σ w²."""
+        return totals["loss"] / totals["count"] + self.l2 * l2_penalty(params)

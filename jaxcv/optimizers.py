@@ -1,0 +1,197 @@
+"""Update rules and learning-rate schedules: frozen values that build Optax transformations.
+
+A part's numbers may be tracers: the training chunk builds the transformation anew inside the
+compiled program, with the hyperparameters it was given as arrays. Only the structure of the
+optimizer's state is fixed by the part's type and its static fields.
+"""
+
+import dataclasses
+from typing import Protocol, runtime_checkable
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from jaxcv.constraints import Fraction, NonNegative, Positive, shown
+from jaxcv.errors import UserError
+
+Number = float | Float[Array, ""]
+
+
+@runtime_checkable
+class Optimizer(Protocol):
+    """An update rule with its base learning rate."""
+
+    @property
+    def learning_rate(self) -> float:
+        """The base learning rate; the schedule scales it."""
+        ...
+
+    def transform(self, learning_rate: Number) -> optax.GradientTransformation:
+        """The Optax transformation at this step's learning rate."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent: w ← w − η·g.
+
+    Attributes:
+        learning_rate: step size η
+    """
+
+    learning_rate: Positive = 1e-2
+
+    def transform(self, learning_rate: Number) -> optax.GradientTransformation:
+        """The Optax transformation at this step's learning rate."""
+        return optax.sgd(learning_rate)
+
+
+@dataclasses.dataclass(frozen=True)
+class Momentum:
+    """Gradient descent with momentum: v ← μ·v + g, w ← w − η·v (Sutskever et al. 2013).
+
+    Attributes:
+        learning_rate: step size η
+        momentum: how much of the last direction is kept, μ
+        nesterov: look ahead: w ← w − η·(μ·v + g)
+    """
+
+    learning_rate: Positive = 1e-2
+    momentum: Fraction = 0.9
+    nesterov: bool = False
+
+    def transform(self, learning_rate: Number) -> optax.GradientTransformation:
+        """The Optax transformation at this step's learning rate."""
+        return optax.sgd(learning_rate, momentum=self.momentum, nesterov=self.nesterov)
+
+
+@dataclasses.dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma & Ba 2015, algorithm 1).
+
+    Attributes:
+        learning_rate: step size
+        beta1: decay of the mean of the gradients
+        beta2: decay of the mean of their squares
+        epsilon: added to the root of the squares
+    """
+
+    learning_rate: Positive = 1e-3
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.999
+    epsilon: Positive = 1e-8
+
+    def transform(self, learning_rate: Number) -> optax.GradientTransformation:
+        """The Optax transformation at this step's learning rate."""
+        return optax.adam(learning_rate, b1=self.beta1, b2=self.beta2, eps=self.epsilon)
+
+
+@dataclasses.dataclass(frozen=True)
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2).
+
+    Attributes:
+        learning_rate: step size
+        beta1: decay of the mean of the gradients
+        beta2: decay of the mean of their squares
+        epsilon: added to the root of the squares
+        weight_decay: share of a weight that learning rate × weight_decay takes away each step
+    """
+
+    learning_rate: Positive = 1e-3
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.999
+    epsilon: Positive = 1e-8
+    weight_decay: NonNegative = 1e-4
+
+    def transform(self, learning_rate: Number) -> optax.GradientTransformation:
+        """The Optax transformation at this step's learning rate."""
+        return optax.adamw(
+            learning_rate,
+            b1=self.beta1,
+            b2=self.beta2,
+            eps=self.epsilon,
+            weight_decay=self.weight_decay,
+        )
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """How the learning rate changes over a run."""
+
+    def factor(self, step: Int[Array, ""], steps_per_epoch: int, epochs: Number) -> Number:
+        """What the base learning rate is multiplied with at a step (from 0)."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """The base learning rate throughout."""
+
+    def factor(self, step: Int[Array, ""], steps_per_epoch: int, epochs: Number) -> Number:
+        """Always 1."""
+        return 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Piecewise:
+    """Constant pieces: after `boundaries[i]` epochs the base rate times `factors[i]`.
+
+    Attributes:
+        boundaries: epochs after which the rate changes, ascending
+        factors: what the base rate is multiplied with from there on
+
+    Example:
+        1e-3, then 1e-4 after 80 epochs and 1e-5 after 120:
+
+        >>> schedule = Piecewise(boundaries=(80.0, 120.0), factors=(0.1, 0.01))
+        >>> [float(schedule.factor(jnp.int32(epoch * 391), 391, 150.0)) for epoch in (79, 80)]
+        [1.0, 0.10000000149011612]
+    """
+
+    boundaries: tuple[NonNegative, ...] = ()
+    factors: tuple[NonNegative, ...] = ()
+
+    def __post_init__(self):
+        if len(self.boundaries) != len(self.factors):
+            raise UserError(
+                f"--factors must be as many as --boundaries ({len(self.boundaries)}), "
+                f"not {len(self.factors)}"
+            )
+        # While a program is traced the numbers are placeholders or tracers.
+        plain = all(isinstance(boundary, int | float) for boundary in self.boundaries)
+        if plain and list(self.boundaries) != sorted(self.boundaries):
+            raise UserError(f"--boundaries must ascend, not {shown(self.boundaries)}")
+
+    def factor(self, step: Int[Array, ""], steps_per_epoch: int, epochs: Number) -> Number:
+        """The factor of the last boundary that the step has reached; 1 before the first."""
+        factor: Number = jnp.float32(1.0)
+        for boundary, value in zip(self.boundaries, self.factors, strict=True):
+            # In whole steps: a boundary of 80 epochs is exactly the first step of the 81st.
+            reached = step >= jnp.round(jnp.asarray(boundary) * steps_per_epoch)
+            factor = jnp.where(reached, value, factor)
+        return factor
+
+
+@dataclasses.dataclass(frozen=True)
+class WarmupCosine:
+    """Linear warm-up to the base rate, then half a cosine down (Loshchilov & Hutter 2017).
+
+    Attributes:
+        warmup_epochs: epochs of the linear rise from nothing
+        final_factor: share of the base rate at the end
+    """
+
+    warmup_epochs: NonNegative = 0.0
+    final_factor: NonNegative = 0.0
+
+    def factor(self, step: Int[Array, ""], steps_per_epoch: int, epochs: Number) -> Number:
+        """(t + 1)/w during the warm-up of w steps, then between 1 and `final_factor`."""
+        warmup = jnp.asarray(self.warmup_epochs) * steps_per_epoch
+        rest = jnp.maximum(jnp.asarray(epochs) * steps_per_epoch - warmup, 1.0)
+        fallen = jnp.clip((step - warmup) / rest, 0.0, 1.0)
+        cosine = self.final_factor + (1 - self.final_factor) * 0.5 * (1 + jnp.cos(jnp.pi * fallen))
+        # A warm-up that ends within a step does not overshoot in it.
+        rising = jnp.minimum((step + 1) / jnp.maximum(warmup, 1.0), 1.0)
+        return jnp.where(step < warmup, rising, cosine)

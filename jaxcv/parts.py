@@ -1,0 +1,25 @@
+"""The explicit table of what experiment.json may name."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from jaxcv.losses import CrossEntropy
+from jaxcv.models import MODELS
+from jaxcv.optimizers import SGD, Adam, AdamW, Constant, Momentum, Piecewise, WarmupCosine
+
+PART_TYPES: Mapping[str, type] = MappingProxyType(
+    MODELS
+    | {
+        part.__name__: part
+        for part in (
+            SGD,
+            Momentum,
+            Adam,
+            AdamW,
+            Constant,
+            Piecewise,
+            WarmupCosine,
+            CrossEntropy,
+        )
+    }
+)
