@@ -1,0 +1,153 @@
+"""An experiment made ready to run: its data and numbers on the device, its programs compiled."""
+
+import dataclasses
+import time
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from jaxtyping import Array, Int, PyTree
+
+from jaxcv import training
+from jaxcv.data.dataset import Dataset
+from jaxcv.errors import UserError
+from jaxcv.experiment import Experiment, split
+from jaxcv.training import DeviceData, TrainState
+
+# A chunk lasts about this long: the progress bar moves and a signal is heard twice a second, and
+# the host's part of the time stays below a thousandth.
+_CHUNK_SECONDS = 0.5
+
+
+@dataclasses.dataclass
+class Pace:
+    """How many steps the next chunk may take: doubled until a chunk lasts long enough.
+
+    The limit lives on the device and is sent there only when it changes, so that a steady epoch
+    moves nothing between host and device.
+    """
+
+    limit: int = 1
+
+    def __post_init__(self):
+        self.on_device: Array = jax.device_put(np.int32(self.limit))
+
+    def learn(self, seconds: float, most: int) -> None:
+        """Takes longer chunks after one that lasted only so many seconds; never over `most`."""
+        if seconds < _CHUNK_SECONDS and self.limit < most:
+            self.limit = min(2 * self.limit, most)
+            self.on_device = jax.device_put(np.int32(self.limit))
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """An experiment's data on the device with the numbers it trains with: what chunks run on."""
+
+    static: Experiment
+    hyper: dict[str, Array]
+    data: DeviceData
+    train: Int[Array, " n_train"]
+    splits: dict[str, tuple[Array, Array]]
+    image_shape: tuple[int, int, int]
+    batch_size: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch."""
+        return self.train.shape[0] // self.batch_size
+
+    def initial_state(self, seed: int) -> TrainState:
+        """The state before the first step."""
+        key = jax.random.key(seed)
+        return training.initial_state(self.static, key, self.hyper, self.image_shape)
+
+    def evaluate(self, params: PyTree, batch_stats: PyTree, name: str) -> dict[str, Array]:
+        """Totals over the validation or the test images, still on the device."""
+        index, count = self.splits[name]
+        return training.evaluate(
+            self.static, params, batch_stats, self.data, self.hyper, index, count
+        )
+
+    def compile(self, state: TrainState) -> tuple[TrainState, float]:
+        """Compiles by running zero steps on zero images; the state and the seconds it took."""
+        start = time.perf_counter()
+        order = self.order(state, 0)
+        nothing = jax.device_put(np.int32(0))
+        index, _ = self.splits["test"]
+        state = training.train_chunk(self.static, state, self.data, order, self.hyper, nothing)
+        totals = training.evaluate(
+            self.static, state.params, state.batch_stats, self.data, self.hyper, index, nothing
+        )
+        jax.block_until_ready((state, totals))
+        return state, time.perf_counter() - start
+
+    def order(self, state: TrainState, epoch: int) -> Int[Array, "steps batch"]:
+        """The order of an epoch, counted from 0."""
+        number = jax.device_put(np.int32(epoch))
+        return training.epoch_order(state.key, number, self.train, self.batch_size)
+
+
+def prepare(experiment: Experiment, dataset: Dataset) -> Program:
+    """Puts an experiment's data and numbers on the device.
+
+    Raises:
+        UserError: the batch is larger than the training set, or early stopping has nothing to
+            watch.
+    """
+    if experiment.batch_size > len(dataset.train):
+        raise UserError(
+            f"--batch-size {experiment.batch_size} is larger than the training set of "
+            f"{len(dataset.train)} images"
+        )
+    if experiment.patience is not None and len(dataset.validation) == 0:
+        raise UserError("--patience needs validation images")
+    static, hyper = split(experiment)
+    length = max(len(dataset.validation), len(dataset.test))
+    splits = {
+        name: (training.padded(index, length), np.int32(len(index)))
+        for name, index in (("validation", dataset.validation), ("test", dataset.test))
+    }
+    return Program(
+        static=static,
+        hyper=training.arrays(hyper, experiment),
+        data=training.place(dataset, experiment),
+        train=jax.device_put(dataset.train),
+        splits=jax.device_put(splits),
+        image_shape=dataset.image_shape,
+        batch_size=experiment.batch_size,
+    )
+
+
+def resolve(experiment: Experiment, dataset: Dataset) -> Experiment:
+    """The experiment with what the data decide filled in: the number of classes."""
+    if getattr(experiment.model, "num_classes", dataset.num_classes) == dataset.num_classes:
+        return experiment
+    model = experiment.model.clone(num_classes=dataset.num_classes)
+    return dataclasses.replace(experiment, model=model)
+
+
+def run_epoch(
+    program: Program, state: TrainState, order: Int[Array, "steps batch"], done: int, pace: Pace
+) -> Iterator[tuple[TrainState, int]]:
+    """Trains to the end of an epoch, chunk by chunk; no array crosses between host and device.
+
+    Args:
+        program: what the chunks run on.
+        state: donated.
+        order: the epoch's.
+        done: steps of the epoch that are done already.
+        pace: how long the chunks are; it learns.
+
+    Yields:
+        The state after each chunk, which is donated to the next one, and the steps of the epoch
+        done by then.
+    """
+    while done < program.steps_per_epoch:
+        start = time.perf_counter()
+        state = training.train_chunk(
+            program.static, state, program.data, order, program.hyper, pace.on_device
+        )
+        jax.block_until_ready(state.step)
+        done = min(done + pace.limit, program.steps_per_epoch)
+        pace.learn(time.perf_counter() - start, program.steps_per_epoch)
+        yield state, done

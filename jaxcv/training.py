@@ -1,0 +1,347 @@
+"""Training as pure functions: a state, data and numbers in; a state and sums out.
+
+`train_chunk` is the one compiled program that every run goes through. Its number of steps is an
+argument, so a lone run, a lane of a sweep and a resumed run execute the same machine code
+whatever the lengths of their chunks: bit-for-bit equality rests on that.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
+
+from jaxcv.data.dataset import Dataset
+from jaxcv.experiment import Experiment, Normalization, merge
+
+# Images of one evaluation step: large enough to fill two cores, small enough that the widest
+# activations stay in a few hundred megabytes.
+EVALUATION_BATCH = 250
+
+# What a random stream is for: folded into the seed's key, so that no stream depends on how much
+# another has drawn.
+_INITIALISATION, _ORDER, _STEP = 0, 1, 2
+
+
+class TrainState(NamedTuple):
+    """All that changes while training; what a checkpoint holds.
+
+    Attributes:
+        params: trainable parameters
+        batch_stats: running statistics of normalisation layers, perhaps empty
+        opt_state: state of the Optax transformation
+        step: steps done
+        key: made from the seed, never changed; every draw folds a stream and a counter into it
+        totals: sums of the loss's totals over the epoch so far
+    """
+
+    params: PyTree
+    batch_stats: PyTree
+    opt_state: PyTree
+    step: Int[Array, ""]
+    key: PRNGKeyArray
+    totals: dict[str, Array]
+
+
+class DeviceData(NamedTuple):
+    """A data set on the device: pixels as bytes, and how they are normalised.
+
+    Attributes:
+        images: all images, whatever split they belong to
+        labels: class of each
+        multiplier: what a byte is multiplied with, by channel
+        offset: what is subtracted then, by channel
+    """
+
+    images: UInt8[Array, "n height width channels"]
+    labels: Int[Array, " n"]
+    multiplier: Float[Array, " channels"]
+    offset: Float[Array, " channels"]
+
+
+def normalization(
+    images: UInt8[np.ndarray, "n height width channels"],
+    train: Int[np.ndarray, " n_train"],
+    kind: Normalization,
+) -> tuple[Float[np.ndarray, " channels"], Float[np.ndarray, " channels"]]:
+    """Multiplier and offset that normalise bytes, by channel, from the training images alone.
+
+    mean_pixel: byte/255 − mean; standardize: (byte/255 − mean)/deviation. Mean and deviation are
+    exact, from counts of the 256 values. A channel that never varies is not divided.
+    """
+    values = np.arange(256) / 255
+    channels = images.shape[-1]
+    counts = np.stack(
+        [np.bincount(images[train, ..., c].reshape(-1), minlength=256) for c in range(channels)]
+    )
+    mean = counts @ values / counts.sum(axis=1)
+    if kind == "mean_pixel":
+        return np.full(channels, 1 / 255), mean
+    variance = np.sum(counts * (values - mean[:, None]) ** 2, axis=1) / counts.sum(axis=1)
+    deviation = np.where(variance > 0, np.sqrt(variance), 1.0)
+    return 1 / (255 * deviation), mean / deviation
+
+
+def place(dataset: Dataset, experiment: Experiment) -> DeviceData:
+    """Puts a data set on the default device, as bytes, with its normalisation."""
+    multiplier, offset = normalization(dataset.images, dataset.train, experiment.normalization)
+    dtype = parameter_dtype(experiment)
+    return DeviceData(
+        *jax.device_put(
+            (dataset.images, dataset.labels, multiplier.astype(dtype), offset.astype(dtype))
+        )
+    )
+
+
+def parameter_dtype(experiment: Experiment) -> Any:
+    """The type of parameters, statistics and sums: bfloat16 is a type of computation only."""
+    return np.float64 if experiment.precision == "float64" else np.float32
+
+
+def arrays(hyper: Mapping[str, Any], experiment: Experiment) -> dict[str, Array]:
+    """The numeric hyperparameters as arrays on the device, ready for `train_chunk`."""
+    dtype = parameter_dtype(experiment)
+    return jax.device_put({name: np.asarray(value, dtype) for name, value in hyper.items()})
+
+
+def normalize(data: DeviceData, index: Int[Array, " batch"]) -> Float[Array, "batch h w c"]:
+    """Gathers images and normalises them, in the type of the parameters."""
+    images = data.images[index].astype(data.multiplier.dtype)
+    return images * data.multiplier - data.offset
+
+
+def apply(
+    experiment: Experiment,
+    params: PyTree,
+    batch_stats: PyTree,
+    images: Float[Array, "batch height width channels"],
+    train: bool,
+    key: PRNGKeyArray | None = None,
+) -> tuple[Array, PyTree]:
+    """The network's outputs, and the running statistics after this batch.
+
+    Under bfloat16 the parameters and images are rounded on the way in and the outputs widened on
+    the way out; the gradient passes through the rounding, so the parameters it updates stay
+    float32. Statistics are never rounded.
+    """
+    if experiment.precision == "bfloat16":
+        params, images = jax.tree.map(lambda x: x.astype(jnp.bfloat16), (params, images))
+    variables = {"params": params, "batch_stats": batch_stats}
+    rngs = {"dropout": key} if key is not None else None
+    outputs, updated = experiment.model.apply(
+        variables, images, train=train, rngs=rngs, mutable=["batch_stats"] if train else []
+    )
+    outputs = outputs.astype(parameter_dtype(experiment))
+    return outputs, updated.get("batch_stats", batch_stats) if train else batch_stats
+
+
+def transform(
+    experiment: Experiment, learning_rate: float | Float[Array, ""]
+) -> optax.GradientTransformation:
+    """The optimizer at one step's learning rate, behind the clipping of the gradient."""
+    rule = experiment.optimizer.transform(learning_rate)
+    if experiment.clip_norm is None:
+        return rule
+    return optax.chain(optax.clip_by_global_norm(experiment.clip_norm), rule)
+
+
+def init(
+    experiment: Experiment, key: PRNGKeyArray, image_shape: tuple[int, int, int]
+) -> TrainState:
+    """The state before the first step.
+
+    Args:
+        experiment: what is trained.
+        key: from the seed alone; kept in the state.
+        image_shape: height, width and channels of an image.
+    """
+    dtype = parameter_dtype(experiment)
+    images = jnp.zeros((1, *image_shape), dtype)
+    variables = experiment.model.init(jax.random.fold_in(key, _INITIALISATION), images)
+    params = jax.tree.map(lambda x: x.astype(dtype), variables["params"])
+    batch_stats = variables.get("batch_stats", {})
+    totals = jax.eval_shape(
+        lambda: experiment.loss.totals(
+            apply(experiment, params, batch_stats, images, train=False)[0],
+            images,
+            jnp.zeros(1, jnp.int32),
+        )
+    )
+    return TrainState(
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=transform(experiment, 0.0).init(params),
+        step=jnp.zeros((), jnp.int32),
+        key=key,
+        totals=jax.tree.map(lambda t: jnp.zeros(t.shape, t.dtype), totals),
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("static", "image_shape"))
+def initial_state(
+    static: Experiment,
+    key: PRNGKeyArray,
+    hyper: dict[str, Array],
+    image_shape: tuple[int, int, int],
+) -> TrainState:
+    """`init`, compiled: the same bits for every run of the same static experiment."""
+    return init(merge(static, hyper), key, image_shape)
+
+
+@functools.partial(jax.jit, static_argnames=("batch_size",))
+def epoch_order(
+    key: PRNGKeyArray, epoch: Int[Array, ""], train: Int[Array, " n_train"], batch_size: int
+) -> Int[Array, "steps batch"]:
+    """The order in which an epoch visits the training images, a row a step.
+
+    Args:
+        key: the state's key.
+        epoch: from 0; the order is a function of key and epoch alone.
+        train: indices of the training images.
+        batch_size: images a step; the last partial batch is dropped.
+    """
+    shuffled = jax.random.permutation(
+        jax.random.fold_in(jax.random.fold_in(key, _ORDER), epoch), train
+    )
+    steps = train.shape[0] // batch_size
+    return shuffled[: steps * batch_size].reshape(steps, batch_size)
+
+
+def train_step(
+    experiment: Experiment,
+    state: TrainState,
+    data: DeviceData,
+    order: Int[Array, "steps batch"],
+    epochs: float | Float[Array, ""],
+) -> TrainState:
+    """One update: gather → augment → loss → gradient → optimizer."""
+    steps_per_epoch = order.shape[0]
+    within = state.step % steps_per_epoch
+    index = order[within]
+    step_key = jax.random.fold_in(jax.random.fold_in(state.key, _STEP), state.step)
+    images = normalize(data, index)
+    for i, augment in enumerate(experiment.augmentation):
+        images = augment(jax.random.fold_in(step_key, i + 1), images)
+    labels = data.labels[index]
+
+    def objective(params: PyTree) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
+        outputs, batch_stats = apply(
+            experiment, params, state.batch_stats, images, train=True, key=step_key
+        )
+        totals = experiment.loss.totals(outputs, images, labels)
+        return experiment.loss.objective(totals, params), (totals, batch_stats)
+
+    gradients, (totals, batch_stats) = jax.grad(objective, has_aux=True)(state.params)
+    learning_rate = experiment.optimizer.learning_rate * experiment.schedule.factor(
+        state.step, steps_per_epoch, epochs
+    )
+    updates, opt_state = transform(experiment, learning_rate).update(
+        gradients, state.opt_state, state.params
+    )
+    return TrainState(
+        params=optax.apply_updates(state.params, updates),
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+        step=state.step + 1,
+        key=state.key,
+        totals=jax.tree.map(
+            lambda so_far, new: jnp.where(within == 0, jnp.zeros_like(so_far), so_far) + new,
+            state.totals,
+            totals,
+        ),
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("static",), donate_argnames=("state",))
+def train_chunk(
+    static: Experiment,
+    state: TrainState,
+    data: DeviceData,
+    order: Int[Array, "steps batch"],
+    hyper: dict[str, Array],
+    limit: Int[Array, ""],
+) -> TrainState:
+    """At most `limit` steps, never past the end of the epoch that `order` belongs to.
+
+    Args:
+        static: the experiment without its numbers (`jaxcv.experiment.split`).
+        state: donated: its buffers become the result's.
+        data: images and labels on the device.
+        order: this epoch's, from `epoch_order`.
+        hyper: the experiment's numbers as arrays.
+        limit: an array, so that chunks of any length share one compilation; 0 does nothing.
+    """
+    experiment = merge(static, hyper)
+    steps_per_epoch = order.shape[0]
+    count = jnp.minimum(limit, steps_per_epoch - state.step % steps_per_epoch)
+    return jax.lax.fori_loop(
+        0,
+        count,
+        lambda _, state: train_step(experiment, state, data, order, hyper["epochs"]),
+        state,
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("static",))
+def evaluate(
+    static: Experiment,
+    params: PyTree,
+    batch_stats: PyTree,
+    data: DeviceData,
+    hyper: dict[str, Array],
+    index: Int[Array, " padded"],
+    count: Int[Array, ""],
+) -> dict[str, Array]:
+    """The loss's totals over the first `count` images of `index`, in evaluation mode.
+
+    Args:
+        static: as for `train_chunk`.
+        params: trainable parameters.
+        batch_stats: running statistics.
+        data: images and labels on the device.
+        hyper: the experiment's numbers as arrays.
+        index: which images, padded (`padded`), so that every split has one compilation.
+        count: how many of them.
+    """
+    experiment = merge(static, hyper)
+
+    def batch_totals(i: Int[Array, ""]) -> dict[str, Array]:
+        chosen = jax.lax.dynamic_slice_in_dim(index, i * EVALUATION_BATCH, EVALUATION_BATCH)
+        mask = i * EVALUATION_BATCH + jnp.arange(EVALUATION_BATCH) < count
+        images = normalize(data, chosen)
+        outputs, _ = apply(experiment, params, batch_stats, images, train=False)
+        return experiment.loss.totals(outputs, images, data.labels[chosen], mask)
+
+    shapes = jax.eval_shape(batch_totals, jnp.zeros((), jnp.int32))
+    return jax.lax.fori_loop(
+        0,
+        (count + EVALUATION_BATCH - 1) // EVALUATION_BATCH,
+        lambda i, totals: jax.tree.map(jnp.add, totals, batch_totals(i)),
+        jax.tree.map(lambda t: jnp.zeros(t.shape, t.dtype), shapes),
+    )
+
+
+def padded(index: Int[np.ndarray, " n"], length: int) -> Int[np.ndarray, " padded"]:
+    """An index array filled up with zeros to whole evaluation batches of `length` or more."""
+    size = -(-max(length, 1) // EVALUATION_BATCH) * EVALUATION_BATCH
+    return np.pad(index, (0, size - len(index))).astype(np.int32)
+
+
+@functools.partial(jax.jit, static_argnames=("static",))
+def probabilities(
+    static: Experiment,
+    params: PyTree,
+    batch_stats: PyTree,
+    data: DeviceData,
+    hyper: dict[str, Array],
+    index: Int[Array, " batch"],
+) -> Float[Array, "batch classes"]:
+    """Class probabilities of some images of the data set, in evaluation mode."""
+    experiment = merge(static, hyper)
+    images = normalize(data, index)
+    logits, _ = apply(experiment, params, batch_stats, images, train=False)
+    return jax.nn.softmax(logits, axis=-1)
