@@ -1,0 +1,78 @@
+"""Vision experiments in JAX that can be trusted, swept and resumed.
+
+The names below are loaded when they are first used: `import jaxcv`, `jaxcv.reference` and
+`jaxcv --help` import no JAX.
+"""
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxcv import layers, losses, models, ops, optimizers, reference
+    from jaxcv.errors import UserError
+    from jaxcv.experiment import Experiment
+    from jaxcv.fitting import Result, fit
+    from jaxcv.losses import CrossEntropy
+    from jaxcv.optimizers import SGD, Adam, AdamW, Constant, Momentum, Piecewise, WarmupCosine
+    from jaxcv.script import main
+    from jaxcv.trained import Trained, load
+
+# XLA:CPU prints a screenful of false alarm for each program that it loads from the compilation
+# cache on processors with AVX-512 (jax issue 38445). This must be set before jaxlib is loaded.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+_HOMES = {
+    "Adam": "optimizers",
+    "AdamW": "optimizers",
+    "Constant": "optimizers",
+    "CrossEntropy": "losses",
+    "Experiment": "experiment",
+    "Momentum": "optimizers",
+    "Piecewise": "optimizers",
+    "Result": "fitting",
+    "SGD": "optimizers",
+    "Trained": "trained",
+    "UserError": "errors",
+    "WarmupCosine": "optimizers",
+    "fit": "fitting",
+    "load": "trained",
+    "main": "script",
+}
+_MODULES = {"layers", "losses", "models", "ops", "optimizers", "reference"}
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Constant",
+    "CrossEntropy",
+    "Experiment",
+    "Momentum",
+    "Piecewise",
+    "Result",
+    "Trained",
+    "UserError",
+    "WarmupCosine",
+    "fit",
+    "layers",
+    "load",
+    "losses",
+    "main",
+    "models",
+    "ops",
+    "optimizers",
+    "reference",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"jaxcv.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"jaxcv.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'jaxcv' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

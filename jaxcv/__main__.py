@@ -1,0 +1,5 @@
+"""`python -m jaxcv` is the `jaxcv` program."""
+
+from jaxcv.cli import entry
+
+entry()

@@ -1,0 +1,39 @@
+"""How a program of jaxcv ends: exit statuses, and one line on stderr for what is the user's."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+from jaxcv.errors import UserError
+
+
+class Interrupted(Exception):
+    """The run was told to stop by a signal, and has saved its state.
+
+    Attributes:
+        status: the exit status that says so: 130 for Ctrl-C, 143 for SIGTERM.
+    """
+
+    def __init__(self, number: int, message: str):
+        super().__init__(message)
+        self.status = 128 + number
+
+
+@contextlib.contextmanager
+def exits(prog: str) -> Iterator[None]:
+    """Turns what is meant for the user into one line on stderr and an exit status.
+
+    UserError: 2. A signal that the run has saved its state for: 130 (Ctrl-C) or 143 (SIGTERM).
+    Everything else is a defect and keeps its traceback.
+    """
+    try:
+        yield
+    except UserError as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except Interrupted as stop:
+        print(f"{prog}: {stop}", file=sys.stderr)
+        raise SystemExit(stop.status) from None
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -1,0 +1,8 @@
+"""Figures of a run: values in, a matplotlib `Figure` out, and `save` makes a file of it."""
+
+from jaxcv.plots.outcomes import confusion, predictions
+from jaxcv.plots.style import save
+from jaxcv.plots.training import curves
+from jaxcv.plots.weights import filters, templates
+
+__all__ = ["confusion", "curves", "filters", "predictions", "save", "templates"]

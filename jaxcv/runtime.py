@@ -1,0 +1,87 @@
+"""The process around a run: signals, the compilation cache, and what it runs on."""
+
+import contextlib
+import hashlib
+import os
+import platform
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+_IMPORTED = time.time()
+
+
+@contextlib.contextmanager
+def signals_noted() -> Iterator[Callable[[], int]]:
+    """While inside, SIGTERM and Ctrl-C are only noted, so that the run can save its state.
+
+    Yields:
+        A function that tells the number of the signal received; 0 when none was. A second
+        Ctrl-C raises KeyboardInterrupt at once.
+    """
+    received = [0]
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if received[0] == number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received[0] = number
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: received[0]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def seconds_since_start() -> float:
+    """Seconds since this process started; since jaxcv was imported where that is not told."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+        return uptime - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return time.time() - _IMPORTED
+
+
+def enable_compilation_cache() -> None:
+    """Keeps compiled programs in the user's cache directory, for the next process.
+
+    The directory is named by the version of jaxlib and by the processor, since machine code made
+    for another has crashed programs. A directory that the user chose (JAX_COMPILATION_CACHE_DIR)
+    or a cache that they turned off (JAX_ENABLE_COMPILATION_CACHE=0) is left alone.
+    """
+    from importlib.metadata import version
+
+    import jax
+    import platformdirs
+
+    if jax.config.values["jax_compilation_cache_dir"] is not None:
+        return
+    directory = (
+        Path(platformdirs.user_cache_dir("jaxcv"))
+        / "compiled"
+        / f"jaxlib-{version('jaxlib')}-{_processor()}"
+    )
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def _processor() -> str:
+    """A short name of this processor's model and instruction set."""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        told = sorted({line for line in lines if line.startswith(("model name", "flags"))})
+        if told:
+            return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+    return hashlib.sha256(f"{platform.processor()}{platform.machine()}".encode()).hexdigest()[:12]
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the numbers."""
+    from importlib.metadata import version
+
+    names = ("jax", "jaxlib", "flax", "optax", "jaxcv")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}

@@ -1,0 +1,64 @@
+"""What an experiment script does when it is run: read the flags, train, end with a status."""
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxcv import runtime
+from jaxcv.exits import exits
+from jaxcv.experiment import Experiment
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFlags:
+    """Flags of a run that are no part of its experiment.
+
+    Attributes:
+        workdir: where the run leaves its files; default runs/NAME
+        resume: go on from the newest checkpoint of the workdir
+    """
+
+    workdir: str | None = None
+    resume: bool = False
+
+
+def run(experiment: Experiment, flags: RunFlags) -> None:
+    """Trains, with signals noted and compiled programs kept."""
+    from jaxcv.fitting import fit
+
+    runtime.enable_compilation_cache()
+    with runtime.signals_noted() as signalled:
+        fit(experiment, flags.workdir, resume=flags.resume, signalled=signalled)
+
+
+def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> None:
+    """An experiment script's whole program: flags, training, exit status.
+
+    The script's file name names the experiment, its docstring is the help text.
+
+    Args:
+        experiment: its values are the flags' defaults.
+        arguments: the command line without the program's name; default sys.argv.
+
+    Example:
+        >>> if __name__ == "__main__":  # doctest: +SKIP
+        ...     main(experiment)
+    """
+    from jaxcv.flags import parse_experiment
+
+    caller = inspect.stack()[1].frame.f_globals
+    path = Path(caller.get("__file__", "experiment.py"))
+    experiment = named(experiment, path.stem)
+    with exits(path.name):
+        arguments = sys.argv[1:] if arguments is None else arguments
+        text = inspect.cleandoc(caller.get("__doc__") or "")
+        experiment, flags = parse_experiment(experiment, arguments, path.name, text, RunFlags)
+        run(experiment, flags)
+
+
+def named(experiment: Experiment, name: str) -> Experiment:
+    """The experiment under its script's name, unless it has one of its own."""
+    unnamed = experiment.name == type(experiment).__dataclass_fields__["name"].default
+    return dataclasses.replace(experiment, name=name) if unnamed else experiment

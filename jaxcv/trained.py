@@ -1,0 +1,99 @@
+"""A trained model, loaded from its workdir and ready to predict."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree, UInt8
+
+from jaxcv import checkpoints, training
+from jaxcv.errors import UserError
+from jaxcv.experiment import Experiment
+from jaxcv.experiment_json import from_json
+from jaxcv.files import read_json
+from jaxcv.parts import PART_TYPES
+from jaxcv.workdirs import Workdir
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained network with the normalisation it was trained with.
+
+    Attributes:
+        experiment: how it was trained.
+        params: the final parameters, or the best ones where early stopping was on.
+        batch_stats: running statistics that belong to them.
+        classes: name of each class.
+        multiplier: what a byte is multiplied with, by channel.
+        offset: what is subtracted then, by channel.
+    """
+
+    experiment: Experiment
+    params: PyTree
+    batch_stats: PyTree
+    classes: tuple[str, ...]
+    multiplier: Float[np.ndarray, " channels"]
+    offset: Float[np.ndarray, " channels"]
+
+    def logits(
+        self, images: UInt8[np.ndarray, "batch height width channels"]
+    ) -> Float[Array, "batch classes"]:
+        """The network's outputs for images as they are in the data set, bytes 0 to 255."""
+        with jax.enable_x64(self.experiment.precision == "float64"):
+            pixels = jnp.asarray(images, self.multiplier.dtype) * self.multiplier - self.offset
+            return self._forward(self.params, self.batch_stats, pixels)
+
+    def predict(
+        self, images: UInt8[np.ndarray, "batch height width channels"]
+    ) -> Float[np.ndarray, "batch classes"]:
+        """Class probabilities of images as they are in the data set, bytes 0 to 255."""
+        with jax.enable_x64(self.experiment.precision == "float64"):
+            return np.asarray(jax.nn.softmax(self.logits(images), axis=-1))
+
+    @functools.cached_property
+    def _forward(self):
+        experiment = self.experiment
+
+        @jax.jit
+        def forward(params: PyTree, batch_stats: PyTree, pixels: Array) -> Array:
+            return training.apply(experiment, params, batch_stats, pixels, train=False)[0]
+
+        return forward
+
+
+def load(workdir: Path | str, experiment: Experiment | None = None) -> Trained:
+    """Loads the model that a run has trained.
+
+    Args:
+        workdir: of a finished run, or of one that has written a checkpoint.
+        experiment: what the workdir was trained with; default: read from its experiment.json,
+            which can name only the parts that jaxcv knows.
+
+    Raises:
+        UserError: no experiment or checkpoint is there, or it is damaged.
+
+    Example:
+        >>> trained = load("runs/cnn")  # doctest: +SKIP
+        >>> trained.predict(images).argmax(axis=1)  # doctest: +SKIP
+        array([3, 8, 8, 0])
+    """
+    files = Workdir(Path(workdir))
+    if experiment is None:
+        experiment = from_json(read_json(files.experiment), PART_TYPES)
+    saved = checkpoints.restore(files.checkpoints)
+    if saved is None:
+        raise UserError(f"{workdir} has no checkpoint yet")
+    dtype = training.parameter_dtype(experiment)
+    best = saved.best if experiment.patience is not None else None
+    chosen = best or saved.state
+    return Trained(
+        experiment=experiment,
+        params=chosen.params,
+        batch_stats=chosen.batch_stats,
+        classes=tuple(saved.facts["classes"]),
+        multiplier=np.asarray(saved.facts["multiplier"], dtype),
+        offset=np.asarray(saved.facts["offset"], dtype),
+    )
