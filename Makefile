@@ -1,0 +1,37 @@
+# Each target makes its own virtual environment when there is none: nothing but python3 is needed.
+PYTHON ?= python3
+VENV ?= .venv
+PY = $(VENV)/bin/python
+PIP = $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint format clean
+
+demo: $(VENV)/base  ## a convolutional network on the digits, with its page
+	rm -rf runs/demo
+	$(PY) experiments/cnn.py --batch-size 32 --epochs 15 --workdir runs/demo
+
+test: $(VENV)/dev  ## the suite, under ten minutes on two cores
+	$(PY) -m pytest
+
+lint: $(VENV)/dev  ## style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/pyright
+
+format: $(VENV)/dev  ## mend what can be mended
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:  ## forget environments and runs
+	rm -rf $(VENV) runs .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/base: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[dev]'
+	touch $(VENV)/base $@
