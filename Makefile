@@ -4,7 +4,7 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format naive clean
 
 demo: $(VENV)/base  ## a convolutional network on the digits, with its page
 	rm -rf runs/demo
@@ -21,6 +21,9 @@ lint: $(VENV)/dev  ## style and types
 format: $(VENV)/dev  ## mend what can be mended
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+naive: $(VENV)/base  ## how much slower the reference's loops are than the operations
+	$(PY) scripts/naive.py
 
 clean:  ## forget environments and runs
 	rm -rf $(VENV) runs .pytest_cache .ruff_cache .hypothesis

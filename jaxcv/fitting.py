@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PyTree
 
-from jaxcv import checkpoints, training
+from jaxcv import checkpoints, plots, training
 from jaxcv.checkpoints import Best, Checkpoint
 from jaxcv.data import load as load_data
 from jaxcv.data.dataset import Dataset
@@ -20,7 +20,7 @@ from jaxcv.errors import UserError
 from jaxcv.exits import Interrupted
 from jaxcv.experiment import Experiment
 from jaxcv.experiment_json import to_json
-from jaxcv.figures import write_figures
+from jaxcv.figures import first_kernel, write_figures
 from jaxcv.files import read_json, write_json
 from jaxcv.logs import EventWriter, append_metrics, read_metrics, rewind_metrics
 from jaxcv.metrics import means
@@ -102,7 +102,7 @@ def _fit(experiment: Experiment, path: Path, resume: bool, signalled: Callable[[
     workdir = Workdir(path)
     dataset = load_data(
         experiment.data,
-        None if experiment.data_dir is None else Path(experiment.data_dir),
+        experiment.data_dir,
         experiment.data_seed,
         experiment.validation,
     )
@@ -247,6 +247,11 @@ class _Run:
         if epoch == epochs or epoch % math.ceil(epochs / _PICTURES_A_RUN) == 0:
             params = jax.device_get(state.params)
             events.histograms(step, params)
+            kernel = first_kernel(params, self.dataset.image_shape)
+            if kernel is not None:
+                weights = np.asarray(kernel, np.float32)
+                grid = plots.filter_grid(weights, self.dataset.image_shape)
+                events.images(step, "weights_by_epoch", grid)
         if time.monotonic() - self.saved_at >= _CHECKPOINT_SECONDS:
             self.save(state)
 

@@ -15,7 +15,7 @@ _IMPORTED = time.time()
 
 @contextlib.contextmanager
 def signals_noted() -> Iterator[Callable[[], int]]:
-    """While inside, SIGTERM and Ctrl-C are only noted, so that the run can save its state.
+    """While inside, SIGTERM, Ctrl-C and a closed terminal are only noted: the run saves first.
 
     Yields:
         A function that tells the number of the signal received; 0 when none was. A second
@@ -28,7 +28,8 @@ def signals_noted() -> Iterator[Callable[[], int]]:
             raise KeyboardInterrupt
         received[0] = number
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield lambda: received[0]
     finally:

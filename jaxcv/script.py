@@ -3,12 +3,16 @@
 import dataclasses
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jaxcv import runtime
 from jaxcv.exits import exits
 from jaxcv.experiment import Experiment
+
+if TYPE_CHECKING:
+    from jaxcv.fitting import Result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,16 +28,20 @@ class RunFlags:
     resume: bool = False
 
 
-def run(experiment: Experiment, flags: RunFlags) -> None:
+def run(experiment: Experiment, flags: RunFlags) -> "Result":
     """Trains, with signals noted and compiled programs kept."""
     from jaxcv.fitting import fit
 
     runtime.enable_compilation_cache()
     with runtime.signals_noted() as signalled:
-        fit(experiment, flags.workdir, resume=flags.resume, signalled=signalled)
+        return fit(experiment, flags.workdir, resume=flags.resume, signalled=signalled)
 
 
-def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> None:
+def main(
+    experiment: Experiment,
+    arguments: Sequence[str] | None = None,
+    then: Callable[["Result"], None] = lambda result: None,
+) -> None:
     """An experiment script's whole program: flags, training, exit status.
 
     The script's file name names the experiment, its docstring is the help text.
@@ -41,6 +49,7 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> None
     Args:
         experiment: its values are the flags' defaults.
         arguments: the command line without the program's name; default sys.argv.
+        then: what the script does with the finished run.
 
     Example:
         >>> if __name__ == "__main__":  # doctest: +SKIP
@@ -55,7 +64,7 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> None
         arguments = sys.argv[1:] if arguments is None else arguments
         text = inspect.cleandoc(caller.get("__doc__") or "")
         experiment, flags = parse_experiment(experiment, arguments, path.name, text, RunFlags)
-        run(experiment, flags)
+        then(run(experiment, flags))
 
 
 def named(experiment: Experiment, name: str) -> Experiment:

@@ -14,6 +14,7 @@ from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
 from jaxcv.experiment_json import from_json
 from jaxcv.files import read_json
+from jaxcv.models import intermediates
 from jaxcv.parts import PART_TYPES
 from jaxcv.workdirs import Workdir
 
@@ -52,6 +53,14 @@ class Trained:
         """Class probabilities of images as they are in the data set, bytes 0 to 255."""
         with jax.enable_x64(self.experiment.precision == "float64"):
             return np.asarray(jax.nn.softmax(self.logits(images), axis=-1))
+
+    def intermediates(
+        self, images: UInt8[np.ndarray, "batch height width channels"]
+    ) -> dict[str, Array]:
+        """The network's named activations (`jaxcv.models.intermediates`), logits last."""
+        pixels = jnp.asarray(images, self.multiplier.dtype) * self.multiplier - self.offset
+        variables = {"params": self.params, "batch_stats": self.batch_stats}
+        return intermediates(self.experiment.model, variables, pixels)
 
     @functools.cached_property
     def _forward(self):

@@ -19,7 +19,7 @@ _SOURCES: dict[str, Callable[[Path | None], Source]] = {
 
 def load(
     data: str,
-    data_dir: Path | None = None,
+    data_dir: Path | str | None = None,
     data_seed: int = 0,
     validation: int | None = None,
 ) -> Dataset:
@@ -42,7 +42,7 @@ def load(
         (1337, 100, 360)
     """
     try:
-        records = recall(_source(data, data_dir))
+        records = recall(_source(data, None if data_dir is None else Path(data_dir)))
     # No permission, a failing disk, a file that vanishes: nothing jaxcv does wrong.
     except OSError as error:
         raise UserError(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from jaxcv.plots.style import DPI, WIDTH, drawing_style, new_figure, shorten, show_image
 
@@ -39,7 +39,21 @@ def filters(
     kernel: Float[np.ndarray, "kh kw c n"] | Float[np.ndarray, "pixels n"],
     image_shape: tuple[int, int, int] | None = None,
 ) -> "Figure":
-    """Draw the weights of a first layer as small pictures, each scaled alone, zero in mid grey.
+    """Draw the weights of a first layer: `filter_grid` as a figure."""
+    canvas = filter_grid(kernel, image_shape)
+    with drawing_style():
+        figure = new_figure(canvas.shape[1] / DPI, canvas.shape[0] / DPI)
+        ax = figure.add_axes((0, 0, 1, 1))
+        ax.imshow(canvas, aspect="auto")
+        ax.set_axis_off()
+        return figure
+
+
+def filter_grid(
+    kernel: Float[np.ndarray, "kh kw c n"] | Float[np.ndarray, "pixels n"],
+    image_shape: tuple[int, int, int] | None = None,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """The weights of a first layer as small pictures, each scaled alone, zero in mid grey.
 
     Args:
         kernel: of a convolution, or of a dense layer that sees the image's pixels in row-major
@@ -47,7 +61,7 @@ def filters(
         image_shape: height, width, channels, for a dense layer; other than 3 are averaged.
 
     Returns:
-        A figure with a tight grid, in the order of the units.
+        Pixels of a tight grid, in the order of the units.
 
     Raises:
         ValueError: a dense kernel without the image's shape.
@@ -74,12 +88,7 @@ def filters(
         left = gap + index % columns * (width * scale + gap)
         enlarged = picture.repeat(scale, axis=0).repeat(scale, axis=1)
         canvas[top : top + height * scale, left : left + width * scale] = enlarged
-    with drawing_style():
-        figure = new_figure(canvas.shape[1] / DPI, canvas.shape[0] / DPI)
-        ax = figure.add_axes((0, 0, 1, 1))
-        ax.imshow(canvas, aspect="auto")
-        ax.set_axis_off()
-        return figure
+    return np.round(canvas * 255).astype(np.uint8)
 
 
 def _weight_picture(weights: np.ndarray) -> np.ndarray:
