@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxcv import layers, losses, models, ops, optimizers, reference
+    from jaxcv.augment import RandomFlip, RandomRotation, RandomTranslation
     from jaxcv.errors import UserError
     from jaxcv.experiment import Experiment
     from jaxcv.fitting import Result, fit
@@ -31,6 +32,9 @@ _HOMES = {
     "Momentum": "optimizers",
     "Piecewise": "optimizers",
     "Result": "fitting",
+    "RandomFlip": "augment",
+    "RandomRotation": "augment",
+    "RandomTranslation": "augment",
     "SGD": "optimizers",
     "Trained": "trained",
     "UserError": "errors",
@@ -50,6 +54,9 @@ __all__ = [
     "Experiment",
     "Momentum",
     "Piecewise",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
     "Result",
     "Trained",
     "UserError",

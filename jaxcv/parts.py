@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from jaxcv.augment import RandomFlip, RandomRotation, RandomTranslation
 from jaxcv.losses import CrossEntropy
 from jaxcv.models import MODELS
 from jaxcv.optimizers import SGD, Adam, AdamW, Constant, Momentum, Piecewise, WarmupCosine
@@ -20,6 +21,9 @@ PART_TYPES: Mapping[str, type] = MappingProxyType(
             Piecewise,
             WarmupCosine,
             CrossEntropy,
+            RandomTranslation,
+            RandomFlip,
+            RandomRotation,
         )
     }
 )

@@ -5,14 +5,29 @@ write a file beside these with one module in it and add its line here.
 """
 
 from jaxcv.models.cnn import CNN
+from jaxcv.models.cnn_batchnorm import CNNBatchNorm
+from jaxcv.models.cnn_global_pool import CNNGlobalPool
 from jaxcv.models.intermediates import intermediates
 from jaxcv.models.mlp import MLP
+from jaxcv.models.resnet import ResNet
 from jaxcv.models.softmax import Softmax
 
 MODELS = {
     "CNN": CNN,
+    "CNNBatchNorm": CNNBatchNorm,
+    "CNNGlobalPool": CNNGlobalPool,
     "MLP": MLP,
+    "ResNet": ResNet,
     "Softmax": Softmax,
 }
 
-__all__ = ["CNN", "MLP", "MODELS", "Softmax", "intermediates"]
+__all__ = [
+    "CNN",
+    "MLP",
+    "MODELS",
+    "CNNBatchNorm",
+    "CNNGlobalPool",
+    "ResNet",
+    "Softmax",
+    "intermediates",
+]

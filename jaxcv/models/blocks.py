@@ -1,0 +1,42 @@
+"""What several networks are built from: convolution without bias, batch normalisation, ReLU."""
+
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from jaxcv import ops
+from jaxcv.constraints import Count
+from jaxcv.layers import BatchNorm
+from jaxcv.models.activations import INITIALIZERS, Initializer
+
+Features = Float[Array, "batch height width channels"]
+
+
+class ConvBatchNorm(nn.Module):
+    """3×3 convolution without bias, then batch normalisation.
+
+    A bias would change nothing: the normalisation subtracts it again.
+
+    Attributes:
+        features: channels of the result
+        stride: pixels between neighbouring windows
+        use_scale: whether the normalisation learns a scale
+        kernel_init: how the kernel starts
+    """
+
+    features: Count
+    stride: Count = 1
+    use_scale: bool = True
+    kernel_init: Initializer = "he_uniform"
+
+    @nn.compact
+    def __call__(self, x: Features, train: bool) -> Features:
+        """(batch, ⌈height/stride⌉, ⌈width/stride⌉, features)."""
+        x = nn.Conv(
+            self.features,
+            (3, 3),
+            self.stride,
+            use_bias=False,
+            kernel_init=INITIALIZERS[self.kernel_init],
+            conv_general_dilated=ops.conv_general_dilated,
+        )(x)
+        return BatchNorm(use_scale=self.use_scale)(x, train)
