@@ -71,6 +71,8 @@ def _from_json(record: Mapping[str, Any], known: Mapping[str, type]) -> Experime
             if name == "type":
                 continue
             values[name] = _as(hints[name], value)
+            if name not in _METHODS:
+                check(name, values[name], hints[name])
         return values
 
     def part(name: str, value: Any) -> Any:
@@ -83,9 +85,6 @@ def _from_json(record: Mapping[str, Any], known: Mapping[str, type]) -> Experime
         if not _fits(known[kind], name):
             raise UserError(f"experiment.json: {name} cannot be of the type {kind}")
         values = fields(known[kind], value, name)
-        for field_name, hint in field_hints(known[kind]).items():
-            if field_name in values:
-                check(field_name, values[field_name], hint)
         try:
             return known[kind](**values)
         except TypeError as error:

@@ -15,7 +15,7 @@ from jaxcv.data.dataset import Dataset
 _SHOWN = 24
 
 
-def first_kernel(params: PyTree, image_shape: Sequence[int]) -> Array | None:
+def first_kernel(params: PyTree, image_shape: Sequence[int]) -> Array | np.ndarray | None:
     """The kernel that sees the image: of a convolution, or of a dense layer on all pixels."""
     pixels = int(np.prod(image_shape))
     kernels = [

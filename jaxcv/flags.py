@@ -13,7 +13,9 @@ from jaxcv.experiment import Experiment, flat_settings, parts, replace_settings
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-T = TypeVar("T", bound="DataclassInstance")
+    T = TypeVar("T", bound=DataclassInstance)
+else:  # the bound exists for type checkers alone
+    T = TypeVar("T")
 
 # Settings that are no flags: the script names itself, the data decide the classes.
 _HIDDEN = {"name", "num_classes"}
@@ -103,7 +105,7 @@ def _reason(event: Any, hints: Mapping[str, Any], arguments: Sequence[str]) -> s
         return f"unknown flag {token}; {hint}"
     argument = getattr(event, "argument", None)
     flag = argument.lowered.name_or_flags[-1] if argument is not None else None
-    if flag not in hints:
+    if flag is None or flag not in hints:
         return str(getattr(event, "reason", None) or getattr(event, "message", event))
     given = _given(flag, arguments)
     found = f"not {shown(' '.join(given))}" if given else "and is given nothing"

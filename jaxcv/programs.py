@@ -107,7 +107,7 @@ def prepare(experiment: Experiment, dataset: Dataset) -> Program:
         name: (training.padded(index, length), np.int32(len(index)))
         for name, index in (("validation", dataset.validation), ("test", dataset.test))
     }
-    return Program(
+    program = Program(
         static=static,
         hyper=training.arrays(hyper, experiment),
         data=training.place(dataset, experiment),
@@ -116,6 +116,9 @@ def prepare(experiment: Experiment, dataset: Dataset) -> Program:
         image_shape=dataset.image_shape,
         batch_size=experiment.batch_size,
     )
+    # What the network refuses, it refuses here, before a workdir is claimed.
+    jax.eval_shape(lambda: program.initial_state(0))
+    return program
 
 
 def resolve(experiment: Experiment, dataset: Dataset) -> Experiment:

@@ -57,12 +57,12 @@ def main(
     """
     from jaxcv.flags import parse_experiment
 
-    caller = inspect.stack()[1].frame.f_globals
-    path = Path(caller.get("__file__", "experiment.py"))
+    script = sys.modules["__main__"]
+    path = Path(getattr(script, "__file__", None) or "experiment.py")
     experiment = named(experiment, path.stem)
     with exits(path.name):
         arguments = sys.argv[1:] if arguments is None else arguments
-        text = inspect.cleandoc(caller.get("__doc__") or "")
+        text = inspect.cleandoc(script.__doc__ or "")
         experiment, flags = parse_experiment(experiment, arguments, path.name, text, RunFlags)
         then(run(experiment, flags))
 

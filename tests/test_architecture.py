@@ -1,0 +1,165 @@
+"""The import rules: who may know whom."""
+
+import ast
+import graphlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "jaxcv").rglob("*.py"))
+PURE = (
+    "jaxcv.ops",
+    "jaxcv.layers",
+    "jaxcv.models",
+    "jaxcv.losses",
+    "jaxcv.metrics",
+    "jaxcv.optimizers",
+    "jaxcv.training",
+    "jaxcv.experiment",
+)
+SIDE_EFFECTS = {
+    "logs", "checkpoints", "plots", "reports", "progress", "fitting", "programs", "figures",
+    "workdirs", "results", "runtime", "cli", "script", "trained",
+}  # fmt: skip
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in FILES}
+
+
+def imports(path: Path, at_start: bool = False) -> set[str]:
+    """Full names that a file imports; with `at_start` only what importing it imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                found.update(alias.name for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0, f"{path}: relative imports hide who knows whom"
+                for alias in child.names:
+                    full = f"{child.module}.{alias.name}"
+                    found.add(full if full in MODULES else str(child.module))
+            lazy = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) or (
+                isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+            )
+            if not (at_start and lazy):
+                visit(child)
+            elif isinstance(child, ast.If):
+                for other in child.orelse:
+                    visit(other)
+
+    visit(tree)
+    return found
+
+
+def within(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def test_the_modules_are_found():
+    assert {"jaxcv", "jaxcv.fitting", "jaxcv.models.cnn", "jaxcv.ops"} <= set(MODULES)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_says_what_it_is(name):
+    text = ast.get_docstring(ast.parse(MODULES[name].read_text(encoding="utf-8")))
+    assert text
+    assert len(text.split("\n")[0]) > 15
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if any(within(n, p) for p in PURE)])
+def test_nothing_pure_knows_files_or_loops(name):
+    for imported in imports(MODULES[name]):
+        assert (
+            imported.split(".")[1:2] == []
+            or imported.split(".")[0] != "jaxcv"
+            or (imported.split(".")[1] not in SIDE_EFFECTS)
+        ), f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if within(n, "jaxcv.models")])
+def test_models_know_layers_and_settings_only(name):
+    allowed = ("jaxcv.models", "jaxcv.layers", "jaxcv.ops", "jaxcv.constraints", "jaxcv.errors")
+    for imported in imports(MODULES[name]):
+        if within(imported, "jaxcv"):
+            assert imported == "jaxcv" or any(within(imported, a) for a in allowed), imported
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if within(n, "jaxcv.reference")])
+def test_the_reference_knows_nothing_but_numpy(name):
+    for imported in imports(MODULES[name]):
+        assert imported.split(".")[0] not in ("jax", "jaxlib", "flax", "optax", "chex"), imported
+        if within(imported, "jaxcv"):
+            assert within(imported, "jaxcv.reference"), imported
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if within(n, "jaxcv.data")])
+def test_data_are_read_without_jax(name):
+    for imported in imports(MODULES[name]):
+        assert imported.split(".")[0] not in ("jax", "flax", "optax"), imported
+
+
+def test_experiment_names_no_concrete_model_or_loader():
+    for imported in imports(MODULES["jaxcv.experiment"]):
+        assert not within(imported, "jaxcv.models")
+        assert not within(imported, "jaxcv.data")
+
+
+def test_nobody_imports_tensorflow():
+    others = [p for d in ("experiments", "scripts", "tests") for p in (ROOT / d).rglob("*.py")]
+    for path in [*FILES, *others]:
+        assert not any(within(i, "tensorflow") for i in imports(path)), path
+
+
+HEAVY = {"matplotlib", "tensorboardX", "tensorflow_datasets", "sklearn", "pooch", "rich", "tyro"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_heavy_packages_are_imported_where_they_are_used(name):
+    for imported in imports(MODULES[name], at_start=True):
+        assert imported.split(".")[0] not in HEAVY, f"{name} imports {imported} at start"
+
+
+@pytest.mark.parametrize(
+    "name", ["jaxcv", "jaxcv.cli", "jaxcv.errors", "jaxcv.exits", "jaxcv.files", "jaxcv.runtime"]
+)
+def test_the_light_modules_import_no_jax(name):
+    """Nor does anything that they import at start."""
+    seen, todo = set(), [name]
+    while todo:
+        module = todo.pop()
+        for imported in imports(MODULES[module], at_start=True):
+            assert imported.split(".")[0] not in ("jax", "jaxlib", "flax", "optax"), module
+            if imported in MODULES and imported not in seen:
+                seen.add(imported)
+                todo.append(imported)
+
+
+def test_no_module_imports_itself_in_a_circle():
+    graph = {
+        name: {i for i in imports(path, at_start=True) if i in MODULES and i != "jaxcv"} - {name}
+        for name, path in MODULES.items()
+    }
+    assert list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def test_no_module_is_named_utils():
+    assert not [name for name in MODULES if "util" in name or "helper" in name]
+
+
+def test_public_names_are_there():
+    import jaxcv
+
+    for name in jaxcv.__all__:
+        if name != "layers":
+            assert getattr(jaxcv, name) is not None
+    assert dir(jaxcv) == sorted(jaxcv.__all__)
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = jaxcv.nonsense

@@ -1,0 +1,70 @@
+import os
+import signal
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from jaxcv import runtime
+from jaxcv.results import num_params, params_sha256
+
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_is_noted_and_handlers_come_back(number):
+    before = [signal.getsignal(n) for n in SIGNALS]
+    with runtime.signals_noted() as signalled:
+        assert signalled() == 0
+        os.kill(os.getpid(), number)
+        assert signalled() == number
+    assert [signal.getsignal(n) for n in SIGNALS] == before
+
+
+def test_a_second_ctrl_c_ends_at_once():
+    with runtime.signals_noted():
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_what_is_ignored_stays_ignored():
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with runtime.signals_noted() as signalled:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signalled() == 0
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_seconds_go_by():
+    first = runtime.seconds_since_start()
+    time.sleep(0.05)
+    assert 0.02 < runtime.seconds_since_start() - first < 5
+    assert 0 < first < 1e6
+
+
+def test_a_chosen_compilation_cache_is_left_alone(tmp_path):
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+    try:
+        runtime.enable_compilation_cache()
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path)
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_the_hash_is_of_every_byte_in_a_fixed_order():
+    a, b = np.arange(3, dtype=np.float32), np.ones((2, 2), np.float32)
+    whole = params_sha256({"x": {"kernel": a, "bias": b}}, {})
+    assert whole == params_sha256({"x": {"bias": jax.numpy.asarray(b), "kernel": a}}, {})
+    touched = a.copy()
+    touched[2] = np.nextafter(touched[2], np.float32(9))
+    assert whole != params_sha256({"x": {"kernel": touched, "bias": b}}, {})
+    assert whole != params_sha256({"x": {"kernel": a, "bias": b}}, {"mean": a})
+    assert whole != params_sha256({"x": {"kernel": b, "bias": a}}, {})
+    assert num_params({"x": {"kernel": a, "bias": b}}) == 7
