@@ -1,8 +1,8 @@
 """Two-dimensional convolution (cross-correlation, as deep learning has it) with a fast gradient.
 
-On CPU the gradients are ours (:mod:`jaxcv.ops.convolution_gradients`); on every other platform
-they are the ones that autodiff derives from the plain convolution. The choice follows the
-platform that a program is lowered for.
+On CPU the gradients are ours (:mod:`jaxcv.ops.input_gradients` and
+:mod:`jaxcv.ops.filter_gradients`); on every other platform they are those that autodiff derives
+from the plain convolution. The choice follows the platform that a program is lowered for.
 """
 
 import functools
@@ -13,15 +13,17 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from jaxcv.ops.convolution_gradients import DIMENSIONS, filter_gradient_by_taps, input_gradient
-from jaxcv.ops.padding import Padding, Pads, Pair, as_pads, as_pair, output_size
+from jaxcv.ops.arrays import Values, as_bias, as_images, as_kernel
+from jaxcv.ops.filter_gradients import filter_gradient
+from jaxcv.ops.input_gradients import input_gradient
+from jaxcv.ops.padding import DIMENSIONS, Padding, Pads, Pair, Steps, as_pads, as_pair, output_size
 
 
 def conv2d(
-    x: Float[Array, "batch height width channels"],
-    kernel: Float[Array, "rows columns channels features"],
-    bias: Float[Array, " features"] | None = None,
-    stride: int | Sequence[int] = 1,
+    x: Float[Values, "batch height width channels"],
+    kernel: Float[Values, "rows columns channels features"],
+    bias: Float[Values, " features"] | None = None,
+    stride: Steps = 1,
     padding: Padding = "same",
 ) -> Float[Array, "batch out_height out_width features"]:
     """Slides ``kernel`` over ``x``.
@@ -43,14 +45,16 @@ def conv2d(
     Raises:
         ValueError: shapes or dtypes do not fit, the batch is empty, or the window is larger than
             the padded image.
+
+    Example:
+        >>> conv2d(jnp.ones((1, 3, 3, 1)), jnp.ones((3, 3, 1, 1)), padding="valid")
+        Array([[[[9.]]]], dtype=float32)
     """
-    _check(x, kernel, bias)
-    size, window = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
+    x = as_images(x)
+    kernel = as_kernel(kernel, x)
     steps = as_pair(stride, "stride")
-    pads = as_pads(padding, size, window, steps)
-    output_size(size, window, steps, pads)
-    y = _convolve(x, kernel, steps, pads, None)
-    return y if bias is None else y + bias
+    y = _convolve(x, kernel, steps, _pads(x, kernel, steps, padding), None)
+    return y if bias is None else y + as_bias(bias, kernel)
 
 
 def conv_general_dilated(
@@ -68,28 +72,32 @@ def conv_general_dilated(
 ) -> Array:
     """Stands in for ``lax.conv_general_dilated``, as in ``nn.Conv(conv_general_dilated=...)``.
 
-    A plain two-dimensional NHWC convolution takes the gradients of this module; anything else
-    (groups, dilations, other layouts, other ranks) is handed to lax as it is.
+    A plain two-dimensional convolution of NHWC images with an HWIO kernel takes the gradients of
+    this module; anything else (groups, dilations, other layouts, other ranks, negative padding)
+    is handed to lax as it is.
+
+    Raises:
+        ValueError: as :func:`conv2d`, or as lax.
     """
-    ours = (
+    plain = (
         lhs.ndim == rhs.ndim == 4
+        and lhs.dtype == rhs.dtype
+        and jnp.issubdtype(lhs.dtype, jnp.floating)
         and all(d == 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
         and feature_group_count == batch_group_count == 1
         and preferred_element_type is None
-        and lhs.dtype == rhs.dtype
-        and jnp.issubdtype(lhs.dtype, jnp.floating)
-        and lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
-        == lax.conv_dimension_numbers(lhs.shape, rhs.shape, DIMENSIONS)
+        and _canonical(lhs, rhs, dimension_numbers)
+        and (
+            padding.lower() in ("same", "valid")
+            if isinstance(padding, str)
+            else all(p >= 0 for side in padding for p in side)
+        )
     )
-    if ours:
-        size, window = (lhs.shape[1], lhs.shape[2]), (rhs.shape[0], rhs.shape[1])
-        steps = (window_strides[0], window_strides[1])
-        word = isinstance(padding, str) and padding.lower() not in ("same", "valid")
-        if not word and (isinstance(padding, str) or min(min(p) for p in padding) >= 0):
-            _check(lhs, rhs, None)
-            pads = as_pads(padding, size, window, steps)
-            output_size(size, window, steps, pads)
-            return _convolve(lhs, rhs, steps, pads, precision)
+    if plain:
+        as_kernel(rhs, as_images(lhs))
+        steps = as_pair(window_strides, "window_strides")
+        pads = _pads(lhs, rhs, steps, padding)
+        return _convolve(lhs, rhs, steps, pads, precision)
     return lax.conv_general_dilated(
         lhs,
         rhs,
@@ -105,24 +113,16 @@ def conv_general_dilated(
     )
 
 
-def _check(x: Array, kernel: Array, bias: Array | None) -> None:
-    if x.ndim != 4 or kernel.ndim != 4:
-        raise ValueError(
-            "x must be (batch, height, width, channels) and kernel (rows, columns, in, out), "
-            f"not {x.shape} and {kernel.shape}"
-        )
-    if 0 in x.shape or 0 in kernel.shape:
-        raise ValueError(f"x {x.shape} or kernel {kernel.shape} is empty")
-    if x.shape[3] != kernel.shape[2]:
-        raise ValueError(f"x has {x.shape[3]} channels but the kernel takes {kernel.shape[2]}")
-    if not jnp.issubdtype(x.dtype, jnp.floating) or x.dtype != kernel.dtype:
-        raise ValueError(
-            f"x and kernel must have one floating-point dtype, not {x.dtype} and {kernel.dtype}"
-        )
-    if bias is not None and (bias.shape != kernel.shape[3:] or bias.dtype != x.dtype):
-        raise ValueError(
-            f"bias must be {kernel.shape[3:]} of {x.dtype}, not {bias.shape} of {bias.dtype}"
-        )
+def _canonical(lhs: Array, rhs: Array, dimension_numbers) -> bool:
+    ours = lax.conv_dimension_numbers(lhs.shape, rhs.shape, DIMENSIONS)
+    return lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) == ours
+
+
+def _pads(x: Array, kernel: Array, stride: Pair, padding: Padding) -> Pads:
+    size, window = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
+    pads = as_pads(padding, size, window, stride)
+    output_size(size, window, stride, pads)
+    return pads
 
 
 def _plain(x: Array, kernel: Array, stride: Pair, pads: Pads, precision) -> Array:
@@ -131,26 +131,25 @@ def _plain(x: Array, kernel: Array, stride: Pair, pads: Pads, precision) -> Arra
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _convolve(x: Array, kernel: Array, stride: Pair, pads: Pads, precision) -> Array:
-    return _plain(x, kernel, stride, pads, precision)
+_convolve = jax.custom_vjp(_plain, nondiff_argnums=(2, 3, 4))
 
 
 def _forward(x: Array, kernel: Array, stride: Pair, pads: Pads, precision):
-    return _convolve(x, kernel, stride, pads, precision), (x, kernel)
+    return _plain(x, kernel, stride, pads, precision), (x, kernel)
 
 
 def _backward(stride: Pair, pads: Pads, precision, residuals: tuple[Array, Array], dy: Array):
     x, kernel = residuals
-    size, window = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
+    convolution = functools.partial(_plain, stride=stride, pads=pads, precision=precision)
 
-    def cpu(x: Array, kernel: Array, dy: Array):
+    def cpu(x: Array, kernel: Array, dy: Array) -> tuple[Array, Array]:
+        size, window = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
         dx = input_gradient(dy, kernel, size, stride, pads)
-        return dx, filter_gradient_by_taps(x, dy, window, stride, pads)
+        return dx, filter_gradient(x, dy, window, stride, pads)
 
-    def default(x: Array, kernel: Array, dy: Array):
-        _, pull = jax.vjp(lambda x, k: _plain(x, k, stride, pads, precision), x, kernel)
-        return pull(dy)
+    def default(x: Array, kernel: Array, dy: Array) -> tuple[Array, Array]:
+        dx, dkernel = jax.vjp(convolution, x, kernel)[1](dy)
+        return dx, dkernel
 
     return lax.platform_dependent(x, kernel, dy, cpu=cpu, default=default)
 

@@ -1,0 +1,49 @@
+"""Which form of the filter gradient for which shape on CPU: the choice, and why.
+
+Processor milliseconds (both cores, halved) in a ``fori_loop``, 128 images, float32, less those of a
+pass over dy; all forms of a row in turn in one run. "Parts" are convolutions of some images at a
+time; the last column is what the multiplications take at the rate of a large matrix product.
+
+==================  ====  ===========  =========  ============  =====  =====
+x → features        size  product per  product    one           parts  ideal
+                          element      of im2col  convolution
+==================  ====  ===========  =========  ============  =====  =====
+32×32×3→64          3×3   31           7.7        16            3.7    2.3
+16×16×64→64         3×3   68           75         59            14.5   12.1
+32×32×16→16         3×3   40           66         20            11     3.0
+16×16×32→32         3×3   13           18         15            4.3    3.0
+8×8×64→64           3×3   11.5         9.3        7.8           3.8    3.0
+32×32×16→32, by 2   3×3   6.9          5.6        14            3.8    1.5
+16×16×64→64, by 2   3×3   13           10         11            5.5    3.0
+31×31×24→64         2×2   41           44         94            22     7.6
+15×15×64→256        2×2   47           42         235           46     19
+7×7×256→256         2×2   24           33         43            29     16
+16×16×64→64         1×1   5.1          4.9        38            7.1    1.3
+8×8×256→256         1×1   8.1          8.3        33            18     5.4
+==================  ====  ===========  =========  ============  =====  =====
+
+Hence a product for kernels of one element, and parts for all others.
+"""
+
+import math
+
+_PANEL = 2**20
+"""Elements of a packed panel of patches that stay in a second-level cache of some megabytes."""
+
+WHOLE = 0
+"""One matrix product over the whole batch."""
+
+
+def filter_form(x: tuple[int, ...], dy: tuple[int, ...], window: tuple[int, int]) -> int:
+    """Returns how many images each convolution takes, or WHOLE for a matrix product.
+
+    Args:
+        x: shape of the input, (batch, height, width, channels).
+        dy: shape of the output's gradient, (batch, height, width, features).
+        window: rows and columns of the kernel.
+    """
+    if window == (1, 1):
+        return WHOLE
+    positions = dy[1] * dy[2]
+    wanted = _PANEL // (positions * max(math.prod(window) * x[3], 4 * dy[3]))
+    return max((n for n in range(1, min(x[0], wanted) + 1) if x[0] % n == 0), default=1)
