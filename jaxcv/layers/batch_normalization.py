@@ -5,7 +5,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from jaxcv.constraints import Fraction, Positive
-from jaxcv.layers.standardization import affine, moments, require_examples, standardized
+from jaxcv.layers.standardization import affine, moments, require_examples, standardized, widened
 
 Number = float | Float[Array, ""]
 
@@ -46,11 +46,12 @@ def batch_norm(
         ValueError: the batch is empty.
     """
     require_examples(x, "batch_norm")
+    wide = widened(x)
     if not training:
-        z = standardized(x, running_mean, running_var, epsilon)
+        z = standardized(wide, running_mean, running_var, epsilon)
         return affine(z, scale, bias, x.dtype), running_mean, running_var
-    mean, var = moments(x, tuple(range(x.ndim - 1)))
-    y = affine(standardized(x, mean, var, epsilon), scale, bias, x.dtype)
+    mean, var = moments(wide, tuple(range(x.ndim - 1)))
+    y = affine(standardized(wide, mean, var, epsilon), scale, bias, x.dtype)
     channels = x.shape[-1]
     new_mean = momentum * running_mean + (1 - momentum) * mean.reshape(channels)
     new_var = momentum * running_var + (1 - momentum) * var.reshape(channels)

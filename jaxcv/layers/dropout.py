@@ -6,6 +6,7 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from jaxcv.constraints import Fraction
+from jaxcv.layers.standardization import widened
 
 Number = float | Float[Array, ""]
 
@@ -28,9 +29,12 @@ def dropout(x: Float[Array, "..."], mask: Bool[Array, "..."], rate: Number) -> F
     """
     if mask.shape != x.shape or x.size == 0:
         raise ValueError(f"dropout needs a mask of x's shape {x.shape}, got {mask.shape}")
+    # In float32 at least: bfloat16 would round a rate of 0.999 to 1.
+    wide = widened(x)
+    rate = jnp.asarray(rate, wide.dtype)
     # At rate 1 nothing is kept; the quotient must still be finite for the gradient's sake.
-    kept = jnp.maximum(1 - jnp.asarray(rate, x.dtype), jnp.finfo(x.dtype).tiny)
-    return jnp.where(mask & (jnp.asarray(rate) < 1), x / kept, 0)
+    kept = jnp.maximum(1 - rate, jnp.finfo(wide.dtype).tiny)
+    return jnp.where(mask & (rate < 1), wide / kept, 0).astype(x.dtype)
 
 
 class Dropout(nn.Module):

@@ -5,7 +5,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from jaxcv.constraints import Count, Positive
-from jaxcv.layers.standardization import affine, moments, require_examples, standardized
+from jaxcv.layers.standardization import affine, moments, require_examples, standardized, widened
 
 Number = float | Float[Array, ""]
 
@@ -30,7 +30,7 @@ def group_norm(
     channels = x.shape[-1]
     if groups < 1 or channels % groups:
         raise ValueError(f"groups must divide the {channels} channels, got {groups}")
-    grouped = x.reshape(*x.shape[:-1], groups, channels // groups)
+    grouped = widened(x).reshape(*x.shape[:-1], groups, channels // groups)
     axes = (*range(1, x.ndim - 1), grouped.ndim - 1)
     z = standardized(grouped, *moments(grouped, axes), epsilon)
     return affine(z.reshape(x.shape), scale, bias, x.dtype)
@@ -48,7 +48,8 @@ def layer_norm(
         ValueError: x is empty.
     """
     require_examples(x, "layer_norm")
-    return affine(standardized(x, *moments(x, (-1,)), epsilon), scale, bias, x.dtype)
+    wide = widened(x)
+    return affine(standardized(wide, *moments(wide, (-1,)), epsilon), scale, bias, x.dtype)
 
 
 class GroupNorm(nn.Module):

@@ -7,20 +7,23 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-def statistics_dtype(x: Array) -> jnp.dtype:
-    """The type that means and variances are computed in: float32 at least."""
-    return jnp.promote_types(x.dtype, jnp.float32)
+def widened(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """x in float32 at least, which layers compute in.
+
+    Once for all that follows: the gradients of several narrow uses would each be rounded before
+    they are added.
+    """
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def moments(
     x: Float[Array, "..."], axes: Sequence[int]
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """Mean and biased variance over some axes, kept as 1, in float32 at least.
+    """Mean and biased variance over some axes, kept as 1.
 
     Two passes, E[(x − E[x])²] and not E[x²] − E[x]²: a common offset costs no digits
     (Chan, Golub & LeVeque 1983).
     """
-    x = x.astype(statistics_dtype(x))
     mean = jnp.mean(x, axis=axes, keepdims=True)
     return mean, jnp.mean(jnp.square(x - mean), axis=axes, keepdims=True)
 
@@ -31,8 +34,8 @@ def standardized(
     variance: Float[Array, "..."],
     epsilon: float | Float[Array, ""],
 ) -> Float[Array, "..."]:
-    """(x − mean) / √(variance + ε), in the type of the statistics."""
-    return (x.astype(mean.dtype) - mean) * jax.lax.rsqrt(variance + epsilon)
+    """(x − mean) / √(variance + ε), in the wider type of x and the statistics."""
+    return (x - mean) * jax.lax.rsqrt(variance + epsilon)
 
 
 def affine(
