@@ -11,6 +11,7 @@ _COMMANDS = {
     "list": "name the experiments, with what each is",
     "run": "train an experiment: its name, its script or a saved experiment.json",
     "report": "make a workdir's report.html again",
+    "verify": "check that this machine computes what it should",
 }
 
 
@@ -69,6 +70,13 @@ def report(arguments: Sequence[str]) -> None:
     from jaxcv.reports import write_report
 
     print(write_report(Path(arguments[0])))
+
+
+def verify(arguments: Sequence[str]) -> None:
+    """`jaxcv verify [--json] [--deep]`."""
+    from jaxcv.verification.command import run
+
+    run(arguments)
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -154,7 +162,7 @@ def entry(arguments: Sequence[str] | None = None) -> None:
 
         print(f"jaxcv {version('jaxcv')}")
         return
-    table = {"list": list_experiments, "run": run, "report": report}
+    table = {"list": list_experiments, "run": run, "report": report, "verify": verify}
     from jaxcv.exits import exits
 
     with exits("jaxcv"):

@@ -19,11 +19,16 @@ class Interrupted(Exception):
         self.status = 128 + number
 
 
+class VerificationFailed(Exception):
+    """The backend computes something wrongly: nothing is trained on it."""
+
+
 @contextlib.contextmanager
 def exits(prog: str) -> Iterator[None]:
     """Turns what is meant for the user into one line on stderr and an exit status.
 
-    UserError: 2. A signal that the run has saved its state for: 130 (Ctrl-C) or 143 (SIGTERM).
+    UserError: 2. A failed verification: 1. A signal that the run has saved its state for: 130
+    (Ctrl-C) or 143 (SIGTERM).
     Everything else is a defect and keeps its traceback.
     """
     try:
@@ -31,6 +36,9 @@ def exits(prog: str) -> Iterator[None]:
     except UserError as error:
         print(f"{prog}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except VerificationFailed as failure:
+        print(f"{prog}: {failure}", file=sys.stderr)
+        raise SystemExit(1) from None
     except Interrupted as stop:
         print(f"{prog}: {stop}", file=sys.stderr)
         raise SystemExit(stop.status) from None
