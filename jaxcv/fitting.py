@@ -29,6 +29,7 @@ from jaxcv.progress import Progress
 from jaxcv.reports import write_report
 from jaxcv.results import params_sha256, result_record
 from jaxcv.training import TrainState
+from jaxcv.verification.quick import ensure_verified
 from jaxcv.workdirs import Workdir
 
 _PICTURES_A_RUN = 20
@@ -74,6 +75,7 @@ def fit(
     workdir: Path | str | None = None,
     *,
     resume: bool = False,
+    verify: bool = True,
     signalled: Callable[[], int] = lambda: 0,
 ) -> Result:
     """Trains an experiment and leaves its files in a workdir.
@@ -82,11 +84,14 @@ def fit(
         experiment: what to train.
         workdir: default runs/NAME. A finished one of the same experiment is left as it is.
         resume: go on from the newest checkpoint; where there is none, start.
+        verify: before the first training on a backend, let it prove that it computes rightly
+            (`jaxcv.verification.quick`).
         signalled: asked between chunks for a signal's number; at the first that is not 0 the
             state is saved and `Interrupted` raised.
 
     Raises:
         UserError: bad data, a workdir that holds something else, divergence, a full disk.
+        VerificationFailed: the backend computes wrong results.
         Interrupted: `signalled` told so.
 
     Example:
@@ -94,12 +99,28 @@ def fit(
         >>> result.record["test_accuracy"]  # doctest: +SKIP
         0.9917
     """
+    path = Path(workdir or f"runs/{experiment.name}")
     with jax.enable_x64(experiment.precision == "float64"):
-        return _fit(experiment, Path(workdir or f"runs/{experiment.name}"), resume, signalled)
+        return _fit(experiment, path, resume, verify, signalled)
 
 
-def _fit(experiment: Experiment, path: Path, resume: bool, signalled: Callable[[], int]) -> Result:
+def _fit(
+    experiment: Experiment,
+    path: Path,
+    resume: bool,
+    verify: bool,
+    signalled: Callable[[], int],
+) -> Result:
     workdir = Workdir(path)
+    try:
+        if workdir.look(experiment, resume) == "finished":
+            page = path / "report.html"
+            if not page.exists():  # killed between the result and its page
+                write_report(path)
+            print(f"{path} is finished; its report is {page}")
+            return Result(path, read_json(workdir.result))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
     dataset = load_data(
         experiment.data,
         experiment.data_dir,
@@ -108,10 +129,10 @@ def _fit(experiment: Experiment, path: Path, resume: bool, signalled: Callable[[
     )
     experiment = resolve(experiment, dataset)
     program = prepare(experiment, dataset)
+    if verify:
+        ensure_verified()
     try:
-        if workdir.open(experiment, resume) == "finished":
-            print(f"{path} is finished; its report is {path / 'report.html'}")
-            return Result(path, read_json(workdir.result))
+        workdir.claim(experiment)
         return _Run(experiment, dataset, program, workdir, signalled).go()
     except OSError as error:
         raise UserError(f"cannot write in {path}: {error.strerror}") from None

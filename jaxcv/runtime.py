@@ -28,7 +28,12 @@ def signals_noted() -> Iterator[Callable[[], int]]:
             raise KeyboardInterrupt
         received[0] = number
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    # What is ignored stays ignored: that is how nohup and a shell's background jobs live on.
+    numbers = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    ]
     before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield lambda: received[0]

@@ -22,10 +22,12 @@ class RunFlags:
     Attributes:
         workdir: where the run leaves its files; default runs/NAME
         resume: go on from the newest checkpoint of the workdir
+        verify: before the first training on a backend, check that it computes what it should
     """
 
     workdir: str | None = None
     resume: bool = False
+    verify: bool = True
 
 
 def run(experiment: Experiment, flags: RunFlags) -> "Result":
@@ -34,7 +36,13 @@ def run(experiment: Experiment, flags: RunFlags) -> "Result":
 
     runtime.enable_compilation_cache()
     with runtime.signals_noted() as signalled:
-        return fit(experiment, flags.workdir, resume=flags.resume, signalled=signalled)
+        return fit(
+            experiment,
+            flags.workdir,
+            resume=flags.resume,
+            verify=flags.verify,
+            signalled=signalled,
+        )
 
 
 def main(

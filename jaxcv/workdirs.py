@@ -45,55 +45,52 @@ class Workdir:
         """Written last: a workdir that has it is finished."""
         return self.path / "result.json"
 
-    def open(
+    def look(
         self, experiment: Experiment, resume: bool
     ) -> Literal["new", "unfinished", "finished"]:
-        """Claims the directory for an experiment, and says what is in it.
+        """What the directory holds for an experiment; nothing is changed.
 
         Returns:
-            "new": experiment.json has been written, nothing else is there. "unfinished": the same
-            experiment stopped here, go on from its checkpoint. "finished": its result is here,
-            there is nothing to do.
+            "new": nothing is there. "unfinished": the same experiment stopped here, or is to train
+            for more epochs: go on from its checkpoint. "finished": its result is here, there is
+            nothing to do.
 
         Raises:
-            UserError: the directory holds another experiment's results, or unfinished ones and
-                `resume` is false. Nothing has been changed then.
+            UserError: the directory holds something else, or unfinished results and `resume` is
+                false.
         """
-        record = to_json(experiment)
         if not self.experiment.exists():
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
                 raise UserError(
                     f"{self.path} holds files that are not a run's; choose another --workdir"
                 )
-            self._write(record)
             return "new"
-        before = read_json(self.experiment)
-        done = read_json(self.result) if self.result.exists() else None
-        changed = set(differences(before, record)) - _FREE
-        more = resume and changed == {"epochs"} and self._longer(before, record)
+        before, now = read_json(self.experiment), to_json(experiment)
+        changed = set(differences(before, now)) - _FREE
+        more = resume and changed == {"epochs"} and self._longer(before, now)
         if changed and not more:
             raise UserError(
                 f"{self.path} holds a run with another {', '.join(sorted(changed))}; "
                 "choose another --workdir or delete it"
             )
-        if done is not None and not more:
+        if self.result.exists() and not more:
             return "finished"
         if not resume:
             raise UserError(
                 f"{self.path} holds an unfinished run; add --resume to go on with it, "
                 "or choose another --workdir"
             )
-        if more:
-            self.result.unlink(missing_ok=True)
-            self._write(record)
         return "unfinished"
+
+    def claim(self, experiment: Experiment) -> None:
+        """Makes the directory this experiment's: an earlier, shorter result is gone.
+
+        Raises:
+            OSError: the place cannot be written.
+        """
+        self.result.unlink(missing_ok=True)
+        write_json(self.experiment, to_json(experiment))
 
     def _longer(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
         epochs = before.get("epochs")
         return isinstance(epochs, int) and now["epochs"] > epochs
-
-    def _write(self, record: Mapping[str, Any]) -> None:
-        try:
-            write_json(self.experiment, record)
-        except OSError as error:
-            raise UserError(f"cannot write in {self.path}: {error.strerror}") from None

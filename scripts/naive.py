@@ -38,7 +38,11 @@ def seconds(function: Callable[[], Any], repeats: int) -> float:
 def cases() -> dict[tuple[str, str], tuple[Callable[[], Any], Callable[[], Any]]]:
     """Reference and operation of each row: 100 images 31×31×3, 25 kernels 3×3, stride 2."""
     rng = np.random.default_rng(0)
-    x, kernel, bias = rng.normal(size=(100, 31, 31, 3)), rng.normal(size=(3, 3, 3, 25)), np.zeros(25)
+    x, kernel, bias = (
+        rng.normal(size=(100, 31, 31, 3)),
+        rng.normal(size=(3, 3, 3, 25)),
+        np.zeros(25),
+    )
     dy = rng.normal(size=(100, 16, 16, 25))
     pad = ((1, 1), (1, 1))
     image, weights, offsets, upstream = (jnp.asarray(a, jnp.float32) for a in (x, kernel, bias, dy))

@@ -18,8 +18,15 @@ import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
-# No deadline, since a first example may compile; the same few examples each time.
-hypothesis.settings.register_profile("jaxcv", deadline=None, max_examples=30, derandomize=True)
+# No deadline, since a first example may compile; the same few examples each time; and no phase
+# "explain", which traces every line and takes minutes once a test has failed.
+hypothesis.settings.register_profile(
+    "jaxcv",
+    deadline=None,
+    max_examples=30,
+    derandomize=True,
+    phases=[phase for phase in hypothesis.Phase if phase is not hypothesis.Phase.explain],
+)
 hypothesis.settings.load_profile("jaxcv")
 
 

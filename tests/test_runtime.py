@@ -1,6 +1,7 @@
 import os
 import signal
 import time
+from typing import Any
 
 import jax
 import numpy as np
@@ -49,11 +50,12 @@ def test_seconds_go_by():
 
 
 def test_a_chosen_compilation_cache_is_left_alone(tmp_path):
-    before = jax.config.jax_compilation_cache_dir
+    config: Any = jax.config
+    before = config.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", str(tmp_path))
     try:
         runtime.enable_compilation_cache()
-        assert jax.config.jax_compilation_cache_dir == str(tmp_path)
+        assert config.jax_compilation_cache_dir == str(tmp_path)
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
 

@@ -6,4 +6,13 @@ from jaxcv.plots.style import save
 from jaxcv.plots.training import curves
 from jaxcv.plots.weights import filter_grid, filters, templates
 
-__all__ = ["confusion", "curves", "filter_grid", "filters", "predictions", "save", "side_by_side", "templates"]
+__all__ = [
+    "confusion",
+    "curves",
+    "filter_grid",
+    "filters",
+    "predictions",
+    "save",
+    "side_by_side",
+    "templates",
+]
