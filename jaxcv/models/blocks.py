@@ -8,7 +8,8 @@ from jaxcv.constraints import Count
 from jaxcv.layers import BatchNorm
 from jaxcv.models.activations import INITIALIZERS, Initializer
 
-Features = Float[Array, "batch height width channels"]
+# Of any size and depth: a block changes both.
+Features = Float[Array, "batch _height _width _channels"]
 
 
 class ConvBatchNorm(nn.Module):

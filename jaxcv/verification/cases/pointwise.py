@@ -53,6 +53,11 @@ def _log_sigmoid(x: Bounded) -> Bounded:
     return -(Bounded(np.maximum(-x.value, 0.0), x.error) + fallen)
 
 
+def _log_sigmoid_slope(x: Bounded, dy: Bounded) -> Bounded:
+    # e to a difference, whose size is the relative error's: not a logistic function.
+    return dy * exp(_log_sigmoid(x) - x)
+
+
 # How the functions that networks call compute, and what autodiff makes of it.
 FORMULAS: tuple[tuple[str, Formula, Slope], ...] = (
     (
@@ -73,7 +78,7 @@ FORMULAS: tuple[tuple[str, Formula, Slope], ...] = (
     ("gelu", lambda x: x * (0.5 * (1.0 + tanh(_gelu_argument(x)))), _gelu_slope),
     ("tanh", tanh, _tanh_slope),
     ("sigmoid", logistic, _sigmoid_slope),
-    ("log_sigmoid", _log_sigmoid, lambda x, dy: dy * logistic(-x)),
+    ("log_sigmoid", _log_sigmoid, _log_sigmoid_slope),
 )
 
 
