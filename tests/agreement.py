@@ -153,7 +153,7 @@ def as_type(array: np.ndarray, dtype: str) -> np.ndarray:
     return array.astype(jnp.dtype(dtype))
 
 
-def wide(array: np.ndarray) -> np.ndarray:
+def wide(array: Any) -> np.ndarray:
     """In float64, of which NumPy's arithmetic is."""
     return np.asarray(array).astype(np.float64)
 

@@ -1,6 +1,7 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,6 +12,15 @@ from jaxcv import runtime
 from jaxcv.results import num_params, params_sha256
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_ignored() -> Iterator[None]:
+    """The suite itself may run in the background or under nohup, where some signals are ignored."""
+    before = [signal.signal(number, signal.default_int_handler) for number in SIGNALS]
+    yield
+    for number, handler in zip(SIGNALS, before, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -14,7 +14,7 @@ from jaxcv.verification.cases import Case, all_cases
 from jaxcv.verification.rows import Row
 
 SEEDS = 1
-DEEP_SEEDS = 5
+DEEP_SEEDS = 2
 
 
 def verify(deep: bool = False, report: Callable[[str], None] = lambda what: None) -> list[Row]:

@@ -1,5 +1,7 @@
 """Layers, forward and backward, in every mode, against the reference within derived bounds."""
 
+from typing import Any
+
 import numpy as np
 
 from jaxcv import layers, reference
@@ -60,7 +62,7 @@ class Normalization(Op):
         """dx, and those of scale and bias that there are."""
         others = tuple(range(dy.ndim - 1))
         formulas = {"scale": (Bounded(dy) * z).sum(others), "bias": Bounded(dy).sum(others)}
-        named = dict(zip(("scale", "bias"), values[1:], strict=True))
+        named: dict[str, Any] = dict(zip(("scale", "bias"), values[1:], strict=True))
         given = self.present(setting)
         return [
             Bounded(values[0], dx.error),
@@ -101,8 +103,9 @@ class BatchNormTraining(Normalization):
         x, dy = wide(drawn.inputs[0]), wide(drawn.upstream)
         scale, bias = self.affine(setting, drawn.inputs[1:])
         axes = tuple(range(x.ndim - 1))
+        mean, var = drawn.held
         y, *moved = reference.batch_norm(
-            x, scale, bias, *drawn.held, momentum=MOMENTUM, epsilon=EPSILON
+            x, scale, bias, mean, var, momentum=MOMENTUM, epsilon=EPSILON
         )
         parts = Standardized(x, axes, EPSILON)
         statistics = [

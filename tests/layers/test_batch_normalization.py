@@ -1,3 +1,5 @@
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -47,12 +49,12 @@ def test_by_hand():
 
 def test_defaults_are_those_of_the_reference(rng):
     x = rng.standard_normal((5, 3)).astype(np.float32)
-    start = np.full(3, 7.0), np.full(3, 5.0)
-    got = batch_norm(jnp.asarray(x), None, None, *map(jnp.asarray, start))
-    for result, wanted in zip(got, reference.batch_norm(x, None, None, *start), strict=True):
+    mean, var = np.full(3, 7.0), np.full(3, 5.0)
+    got = batch_norm(jnp.asarray(x), None, None, jnp.asarray(mean), jnp.asarray(var))
+    for result, wanted in zip(got, reference.batch_norm(x, None, None, mean, var), strict=True):
         np.testing.assert_allclose(result, wanted, rtol=1e-5, atol=1e-6)
     narrow = 1e-3 * x  # whose variance is no larger than ε
-    y, *_ = batch_norm(jnp.asarray(narrow), None, None, *map(jnp.asarray, start))
+    y, *_ = batch_norm(jnp.asarray(narrow), None, None, jnp.asarray(mean), jnp.asarray(var))
     np.testing.assert_allclose(y, reference.batch_norm(narrow, None, None)[0], rtol=1e-3)
 
 
@@ -200,7 +202,7 @@ def test_the_module_equals_flax(rng, train, use_scale, use_bias):
 
 def test_the_module_starts_as_flax_does():
     x = jnp.ones((2, 3, 4))
-    got = BatchNorm().init(jax.random.key(0), x, train=True)
+    got: Any = BatchNorm().init(jax.random.key(0), x, train=True)
     wanted = nn.BatchNorm(use_running_average=False).init(jax.random.key(0), x)
     chex.assert_trees_all_equal(got, wanted)
     assert got["batch_stats"]["mean"].tolist() == [0.0] * 4  # no step is taken while initialising
@@ -215,7 +217,7 @@ def test_only_training_moves_the_statistics(rng):
     x = jnp.asarray(rng.standard_normal((4, 3)), jnp.float32)
     variables = variables_of(rng, 3)
     module = BatchNorm()
-    _, changed = module.apply(variables, x, train=True, mutable=["batch_stats"])
+    changed: Any = module.apply(variables, x, train=True, mutable=["batch_stats"])[1]
     assert not np.array_equal(changed["batch_stats"]["mean"], variables["batch_stats"]["mean"])
     # In evaluation nothing needs to be mutable at all.
     module.apply(variables, x, train=False)

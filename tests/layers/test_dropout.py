@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import chex
 import jax
@@ -119,17 +120,18 @@ def test_the_module_is_the_function_of_its_own_mask():
     module, key = Dropout(0.4), {"dropout": jax.random.key(7)}
     mask = np.asarray(module.apply({}, jnp.ones_like(x), train=True, rngs=key)) > 0
     assert 0 < mask.sum() < mask.size
-    y = module.apply({}, x, train=True, rngs=key)
+    y: Any = module.apply({}, x, train=True, rngs=key)
     np.testing.assert_array_equal(y, dropout(x, jnp.asarray(mask), 0.4))
-    other = module.apply({}, x, train=True, rngs={"dropout": jax.random.key(8)})
+    other: Any = module.apply({}, x, train=True, rngs={"dropout": jax.random.key(8)})
     assert not np.array_equal(y, other)
 
 
 def test_given_flaxs_mask_it_is_flaxs_dropout():
     x = jax.random.normal(jax.random.key(0), (40, 5))
     peer, key = nn.Dropout(0.3, deterministic=False), {"dropout": jax.random.key(7)}
-    mask = peer.apply({}, jnp.ones_like(x), rngs=key) > 0
-    wanted = peer.apply({}, x, rngs=key)
+    ones: Any = peer.apply({}, jnp.ones_like(x), rngs=key)
+    mask = ones > 0
+    wanted: Any = peer.apply({}, x, rngs=key)
     np.testing.assert_allclose(dropout(x, mask, 0.3), wanted, rtol=3e-7)
     pulled = jax.grad(lambda x: (peer.apply({}, x, rngs=key) * x).sum())(x)
     ours = jax.grad(lambda x: (dropout(x, mask, 0.3) * x).sum())(x)
@@ -150,5 +152,5 @@ def test_the_modules_rate_may_be_traced():
         return Dropout(rate).apply({}, x, train=True, rngs={"dropout": jax.random.key(1)})
 
     for rate in (0.2, 0.6):
-        wanted = Dropout(rate).apply({}, x, train=True, rngs={"dropout": jax.random.key(1)})
+        wanted: Any = Dropout(rate).apply({}, x, train=True, rngs={"dropout": jax.random.key(1)})
         np.testing.assert_allclose(apply(jnp.float32(rate)), wanted, rtol=1e-6)
