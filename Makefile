@@ -4,7 +4,7 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint format naive clean
+.PHONY: demo test test-all lint format naive clean
 
 demo: $(VENV)/base  ## a convolutional network on the digits, with its page
 	rm -rf runs/demo
@@ -12,6 +12,11 @@ demo: $(VENV)/base  ## a convolutional network on the digits, with its page
 
 test: $(VENV)/dev  ## the suite, under ten minutes on two cores
 	$(PY) -m pytest --numprocesses auto --maxprocesses 4
+
+test-all: $(VENV)/dev  ## the suite with PyTorch as an outside oracle, and this machine's own proof
+	$(PIP) --editable '.[dev,oracle]'
+	$(PY) -m pytest --numprocesses auto --maxprocesses 4
+	$(PY) -m jaxcv verify
 
 lint: $(VENV)/dev  ## style and types
 	$(VENV)/bin/ruff check .
