@@ -131,62 +131,72 @@ _max_pool = jax.custom_vjp(_largest, nondiff_argnums=(1, 2, 3))
 
 
 def _forward(x: Array, window: Pair, stride: Pair, pads: Pads):
-    y = _largest(x, window, stride, pads)
-    return y, (x, y)
+    return _largest(x, window, stride, pads), x
 
 
-def _backward(window: Pair, stride: Pair, pads: Pads, residuals: tuple[Array, Array], dy: Array):
-    x, y = residuals
-
-    def cpu(x: Array, y: Array, dy: Array) -> Array:
+def _backward(window: Pair, stride: Pair, pads: Pads, x: Array, dy: Array):
+    def cpu(x: Array, dy: Array) -> Array:
         if _tiles(x, window, stride, pads):
-            return _tiled_gradient(x, y, dy, window)
-        return _general_gradient(x, y, dy, window, stride, pads)
+            return _tiled_gradient(x, dy, window)
+        return _general_gradient(x, dy, window, stride, pads)
 
-    def default(x: Array, y: Array, dy: Array) -> Array:
+    def default(x: Array, dy: Array) -> Array:
         return jax.vjp(lambda x: _plain(x, window, stride, pads), x)[1](dy)[0]
 
-    return (lax.platform_dependent(x, y, dy, cpu=cpu, default=default),)
+    return (lax.platform_dependent(x, dy, cpu=cpu, default=default),)
 
 
 _max_pool.defvjp(_forward, _backward)
 
 
-def _tiled_gradient(x: Array, y: Array, dy: Array, window: Pair) -> Array:
+def _tiled_gradient(x: Array, dy: Array, window: Pair) -> Array:
     """Each tile's gradient, spread over the tile and kept where the winner stands."""
     members = _members(x, window)
-    last = len(members) - 1
-    small = jnp.uint8 if last < 256 else jnp.int32
-    winner = jnp.full(y.shape, last, small)
-    for number, member in reversed(list(enumerate(members[:-1]))):
-        winner = jnp.where(member == y, jnp.asarray(number, small), winner)
-    numbers = jnp.arange(last + 1, dtype=small).reshape(1, 1, window[0], 1, window[1], 1)
+    winner = _winner(members, [np.ones(dy.shape[1:3], bool)] * len(members))
+    numbers = jnp.arange(len(members), dtype=winner.dtype)
+    numbers = numbers.reshape(1, 1, window[0], 1, window[1], 1)
     spread = (slice(None), slice(None), None, slice(None), None)
     return jnp.where(winner[spread] == numbers, dy[spread], 0).reshape(x.shape)
 
 
-def _general_gradient(
-    x: Array, y: Array, dy: Array, window: Pair, stride: Pair, pads: Pads
-) -> Array:
+def _general_gradient(x: Array, dy: Array, window: Pair, stride: Pair, pads: Pads) -> Array:
     """Windows that overlap, leave gaps or reach over the border."""
     size = [n + sum(p) for n, p in zip(x.shape[1:3], pads, strict=True)]
     padded = jnp.pad(x, _around(pads))
     real = np.pad(np.ones(x.shape[1:3], bool), pads)
-    reach = [(m - 1) * s + 1 for m, s in zip(y.shape[1:3], stride, strict=True)]
-    taken = jnp.zeros(y.shape, bool)
+    reach = [(m - 1) * s + 1 for m, s in zip(dy.shape[1:3], stride, strict=True)]
+    offsets = list(np.ndindex(*window))
+    seen = [
+        (slice(i, i + reach[0], stride[0]), slice(j, j + reach[1], stride[1])) for i, j in offsets
+    ]
+    winner = _winner([padded[:, r, c] for r, c in seen], [real[r, c] for r, c in seen])
     total = jnp.zeros((x.shape[0], *size, x.shape[3]), dy.dtype)
-    for i in range(window[0]):
-        for j in range(window[1]):
-            rows = slice(i, i + reach[0], stride[0])
-            columns = slice(j, j + reach[1], stride[1])
-            inside = real[rows, columns][None, :, :, None]
-            first = (padded[:, rows, columns] == y) & inside & ~taken
-            taken |= first
-            spread = [(i, size[0] - i - reach[0]), (j, size[1] - j - reach[1])]
-            total += lax.pad(
-                jnp.where(first, dy, 0),
-                np.zeros((), dy.dtype),
-                [(0, 0, 0), *((*p, s - 1) for p, s in zip(spread, stride, strict=True)), (0, 0, 0)],
-            )
+    for number, (i, j) in enumerate(offsets):
+        spread = [(i, size[0] - i - reach[0]), (j, size[1] - j - reach[1])]
+        total += lax.pad(
+            jnp.where(winner == number, dy, 0),
+            np.zeros((), dy.dtype),
+            [(0, 0, 0), *((*p, s - 1) for p, s in zip(spread, stride, strict=True)), (0, 0, 0)],
+        )
     (top, _), (left, _) = pads
     return total[:, top : top + x.shape[1], left : left + x.shape[2]]
+
+
+def _winner(members: list[Array], inside: list[np.ndarray]) -> Array:
+    """Which member of each window is the largest, the first of several; the image's alone count.
+
+    Members are compared with one another, never with the maximum that the forward pass found: the
+    compiler may compute them anew on the way here and round them otherwise, and then no member
+    equals it.
+    """
+    small = jnp.uint8 if len(members) <= 256 else jnp.int32
+    winner = jnp.zeros(members[0].shape, small)
+    best, found = members[0], inside[0]
+    for number, (member, real) in enumerate(zip(members[1:], inside[1:], strict=True), 1):
+        better = member > best
+        if not (found.all() and real.all()):
+            better = (better | ~found[:, :, None]) & real[:, :, None]
+        winner = jnp.where(better, jnp.asarray(number, small), winner)
+        best = jnp.where(better, member, best)
+        found = found | real
+    return winner
