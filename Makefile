@@ -4,7 +4,7 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all lint format naive clean
+.PHONY: demo test test-all deep mutation lint format naive clean
 
 demo: $(VENV)/base  ## a convolutional network on the digits, with its page
 	rm -rf runs/demo
@@ -17,6 +17,14 @@ test-all: $(VENV)/dev  ## the suite with PyTorch as an outside oracle, and this 
 	$(PIP) --editable '.[dev,oracle]'
 	$(PY) -m pytest --numprocesses auto --maxprocesses 4
 	$(PY) -m jaxcv verify
+
+deep: $(VENV)/dev  ## 10,000 examples of every op in every mode, and the deep proof: hours
+	JAXCV_EXAMPLES=10000 $(PY) -m pytest --numprocesses auto --maxprocesses 4 \
+	  tests/ops/test_agreement.py tests/layers/test_agreement.py tests/test_functions.py
+	$(PY) -m jaxcv verify --deep
+
+mutation: $(VENV)/dev  ## plant faults in the numerical code and count those found; can be resumed
+	$(PY) scripts/mutation.py
 
 lint: $(VENV)/dev  ## style and types
 	$(VENV)/bin/ruff check .

@@ -54,6 +54,10 @@ _OWN_TESTS = {
         "layers/test_group_normalization.py",
     ),
     "losses": ("test_losses.py",),
+    "ops/input_gradients": ("ops/test_gradient_forms.py", "ops/test_convolution.py"),
+    "ops/filter_gradients": ("ops/test_gradient_forms.py", "ops/test_convolution.py"),
+    "ops/filter_gradient_table": ("ops/test_gradient_forms.py",),
+    "ops/pooling": ("ops/test_fused_pooling.py",),
 }
 
 
@@ -79,9 +83,9 @@ def package_tests(module: str) -> list[str]:
     package = module.removeprefix("jaxcv/").removesuffix(".py").split("/")[0]
     candidates = {
         "reference": ("tests/reference",),
-        "layers": ("tests/layers", "tests/models", "tests/verification"),
-        "losses": ("tests/test_functions.py", "tests/test_training.py", "tests/verification"),
-        "ops": ("tests/ops", "tests/models", "tests/verification"),
+        "layers": ("tests/layers",),
+        "losses": ("tests/test_functions.py", "tests/test_training.py"),
+        "ops": ("tests/ops",),
     }[package]
     return [c for c in candidates if (ROOT / c).exists()]
 

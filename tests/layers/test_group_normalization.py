@@ -24,9 +24,9 @@ def test_groups_by_hand():
     np.testing.assert_allclose(both, layer_norm(x, None, None, epsilon=0.0), rtol=1e-6)
 
 
-def test_groups_of_all_and_of_one():
+def test_groups_of_all_and_of_one(rng):
     """One group is layer normalisation of the whole image, one a channel is batch of one."""
-    x = jax.random.normal(jax.random.key(0), (2, 3, 4, 6))
+    x = jnp.asarray(rng.standard_normal((2, 3, 4, 6)), jnp.float32)
     whole = group_norm(x, None, None, groups=1)
     flat = layer_norm(x.reshape(2, -1), None, None).reshape(x.shape)
     np.testing.assert_allclose(whole, flat, rtol=1e-5, atol=1e-6)
@@ -109,7 +109,7 @@ def test_groups_must_divide_the_channels(groups):
 
 # The modules, against Flax's.
 
-USED = [(True, True), (False, True), (True, False), (False, False)]
+USED = [(True, True), (False, True), (True, False)]
 
 
 def compare(module, peer, x, rng):

@@ -105,3 +105,9 @@ def test_softmax_refuses():
     for function in (softmax_backward, log_softmax_backward):
         with pytest.raises(ValueError, match="dy must have shape"):
             function(Z.T, Z)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32])
+def test_labels_may_be_of_any_whole_type(dtype):
+    logits, labels = np.arange(6.0).reshape(2, 3), np.array([2, 0])
+    assert cross_entropy(logits, labels.astype(dtype)) == cross_entropy(logits, labels)

@@ -1,0 +1,118 @@
+"""Networks normalise and drop with `jaxcv.layers` alone: what is tested is what trains."""
+
+import ast
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import linen as nn
+
+from jaxcv.models import MODELS
+
+FILES = sorted((Path(__file__).parents[2] / "jaxcv" / "models").glob("*.py"))
+FOREIGN = {"flax.linen.normalization", "flax.linen.stochastic"}
+
+
+def foreign_names() -> set[str]:
+    """All that Flax offers for normalisation and dropout, by name."""
+    offered = (getattr(nn, name) for name in dir(nn))
+    return {
+        thing.__name__
+        for thing in offered
+        if isinstance(thing, type) and thing.__module__ in FOREIGN
+    }
+
+
+def brought_in(source: str) -> set[str]:
+    """Names of Flax's own layers that a file mentions, however it came by Flax."""
+    tree = ast.parse(source)
+    # What Flax or a part of it is called in this file.
+    called = {"flax"}
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            called |= {a.asname for a in node.names if a.asname and a.name.startswith("flax")}
+            found |= FOREIGN & {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("flax"):
+            called |= {a.asname or a.name for a in node.names}
+            found |= foreign_names() & {a.name for a in node.names}
+            found |= FOREIGN & {node.module or "", *(f"{node.module}.{a.name}" for a in node.names)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in foreign_names():
+            root = node.value
+            while isinstance(root, ast.Attribute):
+                root = root.value
+            if isinstance(root, ast.Name) and root.id in called:
+                found.add(node.attr)
+    return found
+
+
+def test_what_flax_offers_is_known():
+    assert {"BatchNorm", "GroupNorm", "LayerNorm", "InstanceNorm", "Dropout"} <= foreign_names()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_no_file_mentions_flaxs_own(file: Path):
+    assert not brought_in(file.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from flax import linen as nn\nnn.BatchNorm()",
+        "import flax.linen as nn\nnn.Dropout(0.5)",
+        "import flax\nflax.linen.LayerNorm()",
+        "from flax.linen import GroupNorm as Fine",
+        "from flax.linen.normalization import *",
+        "from flax.linen import normalization",
+        "import flax.linen.stochastic",
+    ],
+)
+def test_a_mention_is_found(source: str):
+    assert brought_in(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from jaxcv.layers import BatchNorm\nBatchNorm()",
+        "from jaxcv import layers\nlayers.Dropout(0.5)",
+        "from flax import linen as nn\nnn.Dense(3)",
+    ],
+)
+def test_what_is_ours_is_not(source: str):
+    assert not brought_in(source)
+
+
+def modules_used(model: nn.Module) -> set[type[nn.Module]]:
+    """The class of every module that a network calls while it trains."""
+    seen = set()
+
+    def note(call, arguments, options, context):
+        seen.add(type(context.module))
+        return call(*arguments, **options)
+
+    def train(images):
+        keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+        with nn.intercept_methods(note):
+            return model.init(keys, images, train=True)
+
+    jax.eval_shape(train, jnp.zeros((2, 8, 8, 3)))
+    return seen
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_network_calls_flaxs_own(name: str):
+    used = modules_used(MODELS[name]())
+    assert used
+    assert not {module for module in used if module.__module__ in FOREIGN}
+
+
+def test_a_call_is_found():
+    class Foreign(nn.Module):
+        @nn.compact
+        def __call__(self, images, train):
+            return nn.BatchNorm(use_running_average=not train)(images)
+
+    assert nn.BatchNorm in modules_used(Foreign())
