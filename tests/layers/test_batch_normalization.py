@@ -234,3 +234,24 @@ def test_the_modules_numbers_are_the_functions():
         True,
         True,
     )
+
+
+def test_the_gradients_are_those_that_autodiff_derives(rng):
+    """Of every argument, ε included, and of the running statistics too."""
+
+    def plain(x, scale, bias, epsilon):
+        mean, var = jnp.mean(x, (0, 1, 2)), jnp.var(x, (0, 1, 2))
+        y = (x - mean) / jnp.sqrt(var + epsilon) * scale + bias
+        return y, 0.99 * start[0] + 0.01 * mean, 0.99 * start[1] + 0.01 * var
+
+    def ours(x, scale, bias, epsilon):
+        return batch_norm(x, scale, bias, *start, epsilon=epsilon)
+
+    with jax.enable_x64(True):
+        start = jnp.zeros(3), jnp.ones(3)
+        x, dy = (jnp.asarray(rng.standard_normal((4, 5, 2, 3))) for _ in range(2))
+        scale, bias, dmean, dvar = (jnp.asarray(rng.standard_normal(3)) for _ in range(4))
+        arguments = x, scale, bias, jnp.asarray(0.1)
+        got = jax.vjp(ours, *arguments)[1]((dy, dmean, dvar))
+        expected = jax.vjp(plain, *arguments)[1]((dy, dmean, dvar))
+        chex.assert_trees_all_close(got, expected, rtol=1e-12, atol=1e-13)
