@@ -4,7 +4,7 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all deep mutation lint format naive clean
+.PHONY: demo test test-all deep mutation lint format naive bench clean
 
 demo: $(VENV)/base  ## a convolutional network on the digits, with its page
 	rm -rf runs/demo
@@ -13,9 +13,9 @@ demo: $(VENV)/base  ## a convolutional network on the digits, with its page
 test: $(VENV)/dev  ## the suite, under ten minutes on two cores
 	$(PY) -m pytest --numprocesses auto --maxprocesses 4
 
-test-all: $(VENV)/dev  ## the suite with PyTorch as an outside oracle, and this machine's own proof
+test-all: $(VENV)/dev  ## the suite with PyTorch as an outside oracle, every experiment's lowering, and this machine's own proof
 	$(PIP) --editable '.[dev,oracle]'
-	$(PY) -m pytest --numprocesses auto --maxprocesses 4
+	JAXCV_EVERY_EXPERIMENT=1 $(PY) -m pytest --numprocesses auto --maxprocesses 4
 	$(PY) -m jaxcv verify
 
 deep: $(VENV)/dev  ## 10,000 examples of every op in every mode, and the deep proof: hours
@@ -37,6 +37,9 @@ format: $(VENV)/dev  ## mend what can be mended
 
 naive: $(VENV)/base  ## how much slower the reference's loops are than the operations
 	$(PY) scripts/naive.py
+
+bench: $(VENV)/base  ## training speed beside Keras, PyTorch and plain Flax, on a quiet machine: hours
+	$(PY) scripts/bench.py --startup 10 --startup-deep 3
 
 clean:  ## forget environments and runs
 	rm -rf $(VENV) runs .pytest_cache .ruff_cache .hypothesis

@@ -4,8 +4,10 @@ The names below are loaded when they are first used: `import jaxcv`, `jaxcv.refe
 `jaxcv --help` import no JAX.
 """
 
+import gc
 import importlib
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -75,10 +77,27 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(f"jaxcv.{name}")
+        return _imported(name)
     if name in _HOMES:
-        return getattr(importlib.import_module(f"jaxcv.{_HOMES[name]}"), name)
+        return getattr(_imported(_HOMES[name]), name)
     raise AttributeError(f"module 'jaxcv' has no attribute {name!r}")
+
+
+def _imported(module: str) -> Any:
+    """A module of jaxcv, imported without looking for garbage meanwhile.
+
+    JAX and Flax make a hundred thousand objects that stay: searching them, again and again, is a
+    tenth of their import. Frozen, they are never searched later either.
+    """
+    full = f"{__name__}.{module}"
+    if full in sys.modules or not gc.isenabled():
+        return importlib.import_module(full)
+    gc.disable()
+    try:
+        return importlib.import_module(full)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def __dir__() -> list[str]:

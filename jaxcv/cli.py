@@ -12,6 +12,7 @@ _COMMANDS = {
     "run": "train an experiment: its name, its script or a saved experiment.json",
     "report": "make a workdir's report.html again",
     "verify": "check that this machine computes what it should",
+    "bench": "measure how fast training is here, beside other frameworks",
 }
 
 
@@ -75,6 +76,13 @@ def report(arguments: Sequence[str]) -> None:
 def verify(arguments: Sequence[str]) -> None:
     """`jaxcv verify [--json] [--deep]`."""
     from jaxcv.verification.command import run
+
+    run(arguments)
+
+
+def bench(arguments: Sequence[str]) -> None:
+    """`jaxcv bench [flags]`."""
+    from jaxcv.benchmarks.command import run
 
     run(arguments)
 
@@ -162,7 +170,13 @@ def entry(arguments: Sequence[str] | None = None) -> None:
 
         print(f"jaxcv {version('jaxcv')}")
         return
-    table = {"list": list_experiments, "run": run, "report": report, "verify": verify}
+    table = {
+        "list": list_experiments,
+        "run": run,
+        "report": report,
+        "verify": verify,
+        "bench": bench,
+    }
     from jaxcv.exits import exits
 
     with exits("jaxcv"):

@@ -6,14 +6,16 @@ optimizer's state is fixed by the part's type and its static fields.
 """
 
 import dataclasses
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Int
 
 from jaxcv.constraints import Fraction, NonNegative, Positive, shown
 from jaxcv.errors import UserError
+
+if TYPE_CHECKING:
+    import optax
 
 Number = float | Float[Array, ""]
 
@@ -27,7 +29,7 @@ class Optimizer(Protocol):
         """The base learning rate; the schedule scales it."""
         ...
 
-    def transform(self, learning_rate: Number) -> optax.GradientTransformation:
+    def transform(self, learning_rate: Number) -> "optax.GradientTransformation":
         """The Optax transformation at this step's learning rate."""
         ...
 
@@ -42,8 +44,10 @@ class SGD:
 
     learning_rate: Positive = 1e-2
 
-    def transform(self, learning_rate: Number) -> optax.GradientTransformation:
+    def transform(self, learning_rate: Number) -> "optax.GradientTransformation":
         """The Optax transformation at this step's learning rate."""
+        import optax
+
         return optax.sgd(learning_rate)
 
 
@@ -61,8 +65,10 @@ class Momentum:
     momentum: Fraction = 0.9
     nesterov: bool = False
 
-    def transform(self, learning_rate: Number) -> optax.GradientTransformation:
+    def transform(self, learning_rate: Number) -> "optax.GradientTransformation":
         """The Optax transformation at this step's learning rate."""
+        import optax
+
         return optax.sgd(learning_rate, momentum=self.momentum, nesterov=self.nesterov)
 
 
@@ -82,8 +88,10 @@ class Adam:
     beta2: Fraction = 0.999
     epsilon: Positive = 1e-8
 
-    def transform(self, learning_rate: Number) -> optax.GradientTransformation:
+    def transform(self, learning_rate: Number) -> "optax.GradientTransformation":
         """The Optax transformation at this step's learning rate."""
+        import optax
+
         return optax.adam(learning_rate, b1=self.beta1, b2=self.beta2, eps=self.epsilon)
 
 
@@ -105,8 +113,10 @@ class AdamW:
     epsilon: Positive = 1e-8
     weight_decay: NonNegative = 1e-4
 
-    def transform(self, learning_rate: Number) -> optax.GradientTransformation:
+    def transform(self, learning_rate: Number) -> "optax.GradientTransformation":
         """The Optax transformation at this step's learning rate."""
+        import optax
+
         return optax.adamw(
             learning_rate,
             b1=self.beta1,

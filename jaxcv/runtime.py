@@ -52,6 +52,11 @@ def seconds_since_start() -> float:
         return time.time() - _IMPORTED
 
 
+def set_up() -> None:
+    """What a process that trains needs; called before JAX runs anything."""
+    enable_compilation_cache()
+
+
 def enable_compilation_cache() -> None:
     """Keeps compiled programs in the user's cache directory, for the next process.
 

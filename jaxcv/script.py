@@ -34,7 +34,7 @@ def run(experiment: Experiment, flags: RunFlags) -> "Result":
     """Trains, with signals noted and compiled programs kept."""
     from jaxcv.fitting import fit
 
-    runtime.enable_compilation_cache()
+    runtime.set_up()
     with runtime.signals_noted() as signalled:
         return fit(
             experiment,

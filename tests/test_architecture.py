@@ -1,10 +1,14 @@
 """The import rules: who may know whom."""
 
 import ast
+import gc
 import graphlib
+import types
 from pathlib import Path
 
 import pytest
+
+import jaxcv
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "jaxcv").rglob("*.py"))
@@ -142,6 +146,22 @@ def test_the_light_modules_import_no_jax(name):
                 todo.append(imported)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["jaxcv.script", "jaxcv.flags", "jaxcv.models", "jaxcv.optimizers", "jaxcv.losses"],
+)
+def test_a_help_text_imports_no_optax_and_no_loop(name):
+    """They take a tenth of the time that importing JAX takes; so does all they import at start."""
+    seen, todo = set(), [name]
+    while todo:
+        for imported in imports(MODULES[todo.pop()], at_start=True):
+            assert not within(imported, "optax")
+            assert imported not in ("jaxcv.training", "jaxcv.fitting")
+            if imported in MODULES and imported not in seen and imported != "jaxcv":
+                seen.add(imported)
+                todo.append(imported)
+
+
 def test_no_module_imports_itself_in_a_circle():
     graph = {
         name: {i for i in imports(path, at_start=True) if i in MODULES and i != "jaxcv"} - {name}
@@ -154,9 +174,22 @@ def test_no_module_is_named_utils():
     assert not [name for name in MODULES if "util" in name or "helper" in name]
 
 
-def test_public_names_are_there():
-    import jaxcv
+def test_importing_pauses_the_search_for_garbage_and_no_longer(monkeypatch):
+    during = []
+    importer = types.SimpleNamespace(import_module=lambda name: during.append(gc.isenabled()))
+    monkeypatch.setattr(jaxcv, "importlib", importer)
+    jaxcv._imported("a_module_not_imported_yet")
+    assert gc.isenabled()
+    gc.disable()  # as the caller may have it
+    try:
+        jaxcv._imported("another")
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    assert during == [False, False]
 
+
+def test_public_names_are_there():
     for name in jaxcv.__all__:
         if name != "layers":
             assert getattr(jaxcv, name) is not None

@@ -40,7 +40,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_help_names_the_commands(capsys):
     assert status_of("--help") == 0
     text = capsys.readouterr().out
-    assert all(command in text for command in ("list", "run", "report", "--version"))
+    assert all(command in text for command in ("list", "run", "report", "bench", "--version"))
 
 
 def test_version(capsys):

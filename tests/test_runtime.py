@@ -70,6 +70,41 @@ def test_a_chosen_compilation_cache_is_left_alone(tmp_path):
         jax.config.update("jax_compilation_cache_dir", before)
 
 
+@pytest.fixture
+def no_cache() -> Iterator[Any]:
+    config: Any = jax.config
+    before = config.jax_compilation_cache_dir, config.jax_persistent_cache_min_compile_time_secs
+    jax.config.update("jax_compilation_cache_dir", None)
+    yield config
+    jax.config.update("jax_compilation_cache_dir", before[0])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", before[1])
+
+
+def test_compiled_programs_are_kept_by_jaxlib_and_processor(no_cache, monkeypatch):
+    """Machine code for another processor, or of another jaxlib, is never loaded."""
+    places = []
+    for jaxlib, processor in (("1", "a"), ("2", "a"), ("1", "b"), ("1", "a")):
+        monkeypatch.setattr("importlib.metadata.version", lambda name, v=jaxlib: v)
+        monkeypatch.setattr(runtime, "_processor", lambda p=processor: p)
+        jax.config.update("jax_compilation_cache_dir", None)
+        runtime.set_up()
+        places.append(no_cache.jax_compilation_cache_dir)
+    assert len(set(places)) == 3
+    assert places[0] == places[3]
+    assert all(place.startswith(os.environ["XDG_CACHE_HOME"]) for place in places)
+
+
+def test_the_processor_is_told_by_its_instructions(monkeypatch):
+    def told(text: str) -> str:
+        monkeypatch.setattr("pathlib.Path.read_text", lambda *_: text)
+        return runtime._processor()
+
+    one = told("model name : X\nflags : sse avx\ncpu MHz : 1\n")
+    assert one == told("model name : X\nflags : sse avx\ncpu MHz : 2\n")
+    assert one != told("model name : X\nflags : sse avx avx512f\ncpu MHz : 1\n")
+    assert one != told("model name : Y\nflags : sse avx\ncpu MHz : 1\n")
+
+
 def test_the_hash_is_of_every_byte_in_a_fixed_order():
     a, b = np.arange(3, dtype=np.float32), np.ones((2, 2), np.float32)
     whole = params_sha256({"x": {"kernel": a, "bias": b}}, {})
