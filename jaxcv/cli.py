@@ -10,6 +10,7 @@ from jaxcv.errors import UserError
 _COMMANDS = {
     "list": "name the experiments, with what each is",
     "run": "train an experiment: its name, its script or a saved experiment.json",
+    "inspect": "a network's layers: shapes, parameters, receptive fields, multiply-adds",
     "report": "make a workdir's report.html again",
     "verify": "check that this machine computes what it should",
 }
@@ -70,6 +71,13 @@ def report(arguments: Sequence[str]) -> None:
     from jaxcv.reports import write_report
 
     print(write_report(Path(arguments[0])))
+
+
+def inspect(arguments: Sequence[str]) -> None:
+    """`jaxcv inspect MODEL [--input 32,32,3] [--json]`."""
+    from jaxcv.inspection_table import run
+
+    run(arguments)
 
 
 def verify(arguments: Sequence[str]) -> None:
@@ -162,7 +170,13 @@ def entry(arguments: Sequence[str] | None = None) -> None:
 
         print(f"jaxcv {version('jaxcv')}")
         return
-    table = {"list": list_experiments, "run": run, "report": report, "verify": verify}
+    table = {
+        "list": list_experiments,
+        "run": run,
+        "inspect": inspect,
+        "report": report,
+        "verify": verify,
+    }
     from jaxcv.exits import exits
 
     with exits("jaxcv"):
