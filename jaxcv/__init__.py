@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from jaxcv.experiment import Experiment
     from jaxcv.fitting import Result, fit
     from jaxcv.losses import CrossEntropy
-    from jaxcv.optimizers import SGD, Adam, AdamW, Constant, Momentum, Piecewise, WarmupCosine
+    from jaxcv.optimizers import (
+        SGD,
+        Adagrad,
+        Adam,
+        AdamW,
+        Constant,
+        Momentum,
+        Piecewise,
+        RMSprop,
+        WarmupCosine,
+    )
     from jaxcv.script import main
     from jaxcv.trained import Trained, load
 
@@ -24,6 +34,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 _HOMES = {
+    "Adagrad": "optimizers",
     "Adam": "optimizers",
     "AdamW": "optimizers",
     "Constant": "optimizers",
@@ -32,6 +43,7 @@ _HOMES = {
     "Momentum": "optimizers",
     "Piecewise": "optimizers",
     "Result": "fitting",
+    "RMSprop": "optimizers",
     "RandomFlip": "augment",
     "RandomRotation": "augment",
     "RandomTranslation": "augment",
@@ -47,6 +59,7 @@ _MODULES = {"layers", "losses", "models", "ops", "optimizers", "reference"}
 
 __all__ = [
     "SGD",
+    "Adagrad",
     "Adam",
     "AdamW",
     "Constant",
@@ -54,6 +67,7 @@ __all__ = [
     "Experiment",
     "Momentum",
     "Piecewise",
+    "RMSprop",
     "RandomFlip",
     "RandomRotation",
     "RandomTranslation",
