@@ -7,10 +7,11 @@ The picture has training loss and validation accuracy by epoch.
 """
 
 from jaxcv import Adam, Experiment, models
+from jaxcv.models.activations import Activation
 from jaxcv.plots import compared
 from jaxcv.questions import Flags, ask, train
 
-NAMES = {
+NAMES: dict[str, Activation] = {
     "none": "none",
     "tanh": "tanh",
     "ReLU": "relu",

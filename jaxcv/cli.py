@@ -10,8 +10,8 @@ from jaxcv.errors import UserError
 _COMMANDS = {
     "list": "name the experiments, with what each is",
     "run": "train an experiment: its name, its script or a saved experiment.json",
-    "inspect": "a network's layers: shapes, parameters, receptive fields, multiply-adds",
     "report": "make a workdir's report.html again",
+    "inspect": "a network's layers: shapes, parameters, receptive fields, multiply-adds",
     "verify": "check that this machine computes what it should",
 }
 
@@ -173,8 +173,8 @@ def entry(arguments: Sequence[str] | None = None) -> None:
     table = {
         "list": list_experiments,
         "run": run,
-        "inspect": inspect,
         "report": report,
+        "inspect": inspect,
         "verify": verify,
     }
     from jaxcv.exits import exits

@@ -127,8 +127,7 @@ def check(experiment: Experiment, dataset: Dataset) -> Sanity:
     Raises:
         UserError: it is no classifier, or there are too few training images.
     """
-    if not isinstance(experiment.loss, CrossEntropy):
-        raise UserError("--sanity checks classifiers: this experiment's loss is no cross-entropy")
+    _classifier_loss(experiment)
     if len(dataset.train) < IMAGES:
         raise UserError(f"--sanity needs {IMAGES} training images, not {len(dataset.train)}")
     experiment = resolve(experiment, dataset)
@@ -139,6 +138,12 @@ def check(experiment: Experiment, dataset: Dataset) -> Sanity:
         )
 
 
+def _classifier_loss(experiment: Experiment) -> CrossEntropy:
+    if not isinstance(experiment.loss, CrossEntropy):
+        raise UserError("--sanity checks classifiers: this experiment's loss is no cross-entropy")
+    return experiment.loss
+
+
 def initial_loss(experiment: Experiment, dataset: Dataset, chosen: np.ndarray) -> InitialLoss:
     """The loss of the first state on some images, with what its last dense layer predicts.
 
@@ -146,6 +151,7 @@ def initial_loss(experiment: Experiment, dataset: Dataset, chosen: np.ndarray) -
     independently of it. So the loss must be a typical one among those of other draws from the
     layer's initialiser, for which the logits are h·W + b.
     """
+    loss = _classifier_loss(experiment)
     program = prepare(experiment, dataset)
     state = program.initial_state(experiment.seed)
     images = training.normalize(program.data, jnp.asarray(chosen))
@@ -166,7 +172,7 @@ def initial_loss(experiment: Experiment, dataset: Dataset, chosen: np.ndarray) -
         return logits, last.get("inputs")
 
     logits, inputs = jax.jit(forward)(state.params, state.batch_stats)
-    smoothing = experiment.loss.label_smoothing
+    smoothing = loss.label_smoothing
     predicted, deviation = None, 0.0
     if inputs is not None and last["module"].features == logits.shape[-1]:
         initializer = last["module"].kernel_init
@@ -182,7 +188,7 @@ def initial_loss(experiment: Experiment, dataset: Dataset, chosen: np.ndarray) -
         chance=math.log(logits.shape[-1]),
         predicted=predicted,
         deviation=deviation,
-        penalty=float(experiment.loss.l2 * l2_penalty(state.params)),
+        penalty=float(loss.l2 * l2_penalty(state.params)),
     )
 
 
