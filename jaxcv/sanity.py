@@ -20,7 +20,6 @@ from jaxcv.data.dataset import Dataset
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
 from jaxcv.losses import CrossEntropy, cross_entropy, l2_penalty
-from jaxcv.metrics import means
 from jaxcv.optimizers import Adam, Constant
 from jaxcv.programs import Program, prepare, resolve
 
@@ -203,8 +202,9 @@ def overfit(experiment: Experiment, dataset: Dataset, chosen: np.ndarray) -> Ove
             program.static, state, program.data, program.order(state, epoch), program.hyper, limit
         )
         if (epoch + 1) % _CHECKED_EVERY == 0:
-            totals = program.evaluate(state.params, state.batch_stats, "train")
-            loss, accuracy = means(jax.device_get(totals)).values()
+            totals = jax.device_get(program.evaluate(state.params, state.batch_stats, "train"))
+            loss = float(totals["loss"]) / IMAGES
+            accuracy = int(totals["correct"]) / IMAGES
             if accuracy >= ACCURACY:
                 break
     return Overfit(accuracy, loss, int(state.step))
