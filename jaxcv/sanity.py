@@ -151,7 +151,9 @@ def initial_loss(experiment: Experiment, dataset: Dataset, chosen: np.ndarray) -
     layer's initialiser, for which the logits are h·W + b.
     """
     loss = _classifier_loss(experiment)
-    program = prepare(experiment, dataset)
+    program = prepare(
+        dataclasses.replace(experiment, batch_size=BATCH_SIZE, patience=None), dataset
+    )
     state = program.initial_state(experiment.seed)
     images = training.normalize(program.data, jnp.asarray(chosen))
     labels = program.data.labels[chosen]

@@ -73,7 +73,7 @@ def test_three_layer_convnet_is_what_its_formula_says(rng):
         x = reference.conv_relu(x, by_hand[name]["kernel"], by_hand[name]["bias"])
     logits = x.reshape(3, -1) @ by_hand["dense"]["kernel"] + by_hand["dense"]["bias"]
     np.testing.assert_allclose(
-        model.apply({"params": params}, images), logits, rtol=1e-4, atol=1e-4
+        model.apply({"params": params}, jnp.asarray(images)), logits, rtol=1e-4, atol=1e-4
     )
 
 
