@@ -23,7 +23,7 @@ VARIANTS = {
         model=network,
         optimizer=Momentum(learning_rate=rate, momentum=0.9),
         normalization="standardize",
-        batch_size=64,
+        batch_size=32,
     )
     for name, network in NETWORKS.items()
     for rate in RATES
@@ -41,4 +41,4 @@ def answer(flags: Flags) -> None:
 
 
 if __name__ == "__main__":
-    ask(answer, epochs=3)
+    ask(answer, epochs=10)

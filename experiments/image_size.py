@@ -24,7 +24,7 @@ NETWORKS = {
     "ResNet-8": models.ResNet(depth=8),
 }
 VARIANTS = {
-    name: Experiment(model=network, optimizer=Adam(learning_rate=2e-3), batch_size=64)
+    name: Experiment(model=network, optimizer=Adam(learning_rate=2e-3), batch_size=32)
     for name, network in NETWORKS.items()
 }
 
@@ -61,4 +61,4 @@ def answer(flags: Flags) -> None:
 
 
 if __name__ == "__main__":
-    ask(answer, epochs=3)
+    ask(answer, epochs=10)

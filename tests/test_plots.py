@@ -238,8 +238,9 @@ def test_compared_draws_a_line_a_run_and_panel():
     ]
     figure = plots.compared({"one": records, "two": records[:1]})
     loss, accuracy = figure.axes
-    assert [list(line.get_ydata()) for line in loss.lines] == [[2.0, 1.0], [2.0]]
-    assert np.isnan(accuracy.lines[0].get_ydata()[0])
+    drawn = [np.asarray(line.get_ydata()).tolist() for line in loss.lines]
+    assert drawn == [[2.0, 1.0], [2.0]]
+    assert np.isnan(np.asarray(accuracy.lines[0].get_ydata())[0])
     assert loss.get_yscale() == "log"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one", "two"]
 

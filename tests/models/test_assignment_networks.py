@@ -13,6 +13,11 @@ from jaxcv.losses import CrossEntropy
 from jaxcv.models import NETWORKS, intermediates
 
 
+def logits_of(model, params, images) -> jax.Array:
+    """In evaluation mode."""
+    return model.apply({"params": params}, images)
+
+
 def drawn(model, images):
     """Variables of their initial size, all different from zero."""
     rng = np.random.default_rng(1)
@@ -35,7 +40,7 @@ def test_conv_pool_net_is_the_references(rng):
 
         def objective(params):
             return loss.objective(
-                loss.totals(model.apply({"params": params}, images), images, labels), params
+                loss.totals(logits_of(model, params, images), images, labels), params
             )
 
         value, gradients = jax.value_and_grad(objective)(params)
@@ -58,7 +63,7 @@ def test_conv_pool_net_starts_where_the_course_says():
         assert not np.any(layer["bias"])
     labels = jnp.arange(8)
     plain, decayed = CrossEntropy(), CrossEntropy(l2=0.5)
-    totals = plain.totals(model.apply({"params": params}, images), images, labels)
+    totals = plain.totals(logits_of(model, params, images), images, labels)
     assert float(plain.objective(totals, params)) == pytest.approx(math.log(10), abs=1e-4)
     assert float(decayed.objective(totals, params)) == pytest.approx(2.5083, abs=2e-3)
 
@@ -73,7 +78,7 @@ def test_three_layer_convnet_is_what_its_formula_says(rng):
         x = reference.conv_relu(x, by_hand[name]["kernel"], by_hand[name]["bias"])
     logits = x.reshape(3, -1) @ by_hand["dense"]["kernel"] + by_hand["dense"]["bias"]
     np.testing.assert_allclose(
-        model.apply({"params": params}, jnp.asarray(images)), logits, rtol=1e-4, atol=1e-4
+        logits_of(model, params, jnp.asarray(images)), logits, rtol=1e-4, atol=1e-4
     )
 
 
@@ -207,5 +212,5 @@ def test_prelu_learns_its_slope():
     model = models.MLP(features=(6,), activation="prelu")
     images = -jnp.ones((1, 2, 2, 1))
     params = jax.jit(model.init)(jax.random.key(0), images)["params"]
-    gradient = jax.grad(lambda p: model.apply({"params": p}, images).sum())(params)
+    gradient = jax.grad(lambda p: logits_of(model, p, images).sum())(params)
     assert np.any(gradient["PReLU_0"]["negative_slope"])
