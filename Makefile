@@ -13,9 +13,9 @@ demo: $(VENV)/base  ## a convolutional network on the digits, with its page
 test: $(VENV)/dev  ## the suite, under ten minutes on two cores
 	$(PY) -m pytest --numprocesses auto --maxprocesses 4
 
-test-all: $(VENV)/dev  ## the suite with PyTorch as an outside oracle, every experiment's lowering, and this machine's own proof
+test-all: $(VENV)/dev  ## the suite with every script for an epoch, PyTorch as an outside oracle, and this machine's own proof
 	$(PIP) --editable '.[dev,oracle]'
-	JAXCV_EVERY_EXPERIMENT=1 $(PY) -m pytest --numprocesses auto --maxprocesses 4
+	$(PY) -m pytest -m "every_script or not every_script" --numprocesses auto --maxprocesses 4
 	$(PY) -m jaxcv verify
 
 deep: $(VENV)/dev  ## 10,000 examples of every op in every mode, and the deep proof: hours

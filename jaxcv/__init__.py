@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from jaxcv.experiment import Experiment
     from jaxcv.fitting import Result, fit
     from jaxcv.losses import CrossEntropy
-    from jaxcv.optimizers import SGD, Adam, AdamW, Constant, Momentum, Piecewise, WarmupCosine
+    from jaxcv.optimizers import (
+        SGD,
+        Adagrad,
+        Adam,
+        AdamW,
+        Constant,
+        Momentum,
+        Piecewise,
+        RMSprop,
+        WarmupCosine,
+    )
     from jaxcv.script import main
     from jaxcv.trained import Trained, load
 
@@ -26,6 +36,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 _HOMES = {
+    "Adagrad": "optimizers",
     "Adam": "optimizers",
     "AdamW": "optimizers",
     "Constant": "optimizers",
@@ -34,6 +45,7 @@ _HOMES = {
     "Momentum": "optimizers",
     "Piecewise": "optimizers",
     "Result": "fitting",
+    "RMSprop": "optimizers",
     "RandomFlip": "augment",
     "RandomRotation": "augment",
     "RandomTranslation": "augment",
@@ -49,6 +61,7 @@ _MODULES = {"layers", "losses", "models", "ops", "optimizers", "reference"}
 
 __all__ = [
     "SGD",
+    "Adagrad",
     "Adam",
     "AdamW",
     "Constant",
@@ -56,6 +69,7 @@ __all__ = [
     "Experiment",
     "Momentum",
     "Piecewise",
+    "RMSprop",
     "RandomFlip",
     "RandomRotation",
     "RandomTranslation",

@@ -11,6 +11,7 @@ _COMMANDS = {
     "list": "name the experiments, with what each is",
     "run": "train an experiment: its name, its script or a saved experiment.json",
     "report": "make a workdir's report.html again",
+    "inspect": "a network's layers: shapes, parameters, receptive fields, multiply-adds",
     "verify": "check that this machine computes what it should",
     "bench": "measure how fast training is here, beside other frameworks",
 }
@@ -71,6 +72,13 @@ def report(arguments: Sequence[str]) -> None:
     from jaxcv.reports import write_report
 
     print(write_report(Path(arguments[0])))
+
+
+def inspect(arguments: Sequence[str]) -> None:
+    """`jaxcv inspect MODEL [--input 32,32,3] [--json]`."""
+    from jaxcv.inspection_table import run
+
+    run(arguments)
 
 
 def verify(arguments: Sequence[str]) -> None:
@@ -174,6 +182,7 @@ def entry(arguments: Sequence[str] | None = None) -> None:
         "list": list_experiments,
         "run": run,
         "report": report,
+        "inspect": inspect,
         "verify": verify,
         "bench": bench,
     }

@@ -126,6 +126,50 @@ class AdamW:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class Adagrad:
+    """Adagrad (Duchi et al. 2011): s ← s + g², w ← w − η·g/√(s + ε).
+
+    Attributes:
+        learning_rate: step size η
+        initial_accumulator: s at the start
+        epsilon: added under the root
+    """
+
+    learning_rate: Positive = 1e-2
+    initial_accumulator: NonNegative = 0.1
+    epsilon: Positive = 1e-7
+
+    def transform(self, learning_rate: Number) -> "optax.GradientTransformation":
+        """The Optax transformation at this step's learning rate."""
+        import optax
+
+        return optax.adagrad(
+            learning_rate, initial_accumulator_value=self.initial_accumulator, eps=self.epsilon
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class RMSprop:
+    """RMSprop (Tieleman & Hinton 2012): s ← ρ·s + (1 − ρ)·g², w ← w − η·g/√(s + ε).
+
+    Attributes:
+        learning_rate: step size η
+        decay: how much of the mean of the squares is kept, ρ
+        epsilon: added under the root
+    """
+
+    learning_rate: Positive = 1e-3
+    decay: Fraction = 0.9
+    epsilon: Positive = 1e-8
+
+    def transform(self, learning_rate: Number) -> "optax.GradientTransformation":
+        """The Optax transformation at this step's learning rate."""
+        import optax
+
+        return optax.rmsprop(learning_rate, decay=self.decay, eps=self.epsilon)
+
+
 @runtime_checkable
 class Schedule(Protocol):
     """How the learning rate changes over a run."""

@@ -6,7 +6,17 @@ from types import MappingProxyType
 from jaxcv.augment import RandomFlip, RandomRotation, RandomTranslation
 from jaxcv.losses import CrossEntropy
 from jaxcv.models import MODELS
-from jaxcv.optimizers import SGD, Adam, AdamW, Constant, Momentum, Piecewise, WarmupCosine
+from jaxcv.optimizers import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Constant,
+    Momentum,
+    Piecewise,
+    RMSprop,
+    WarmupCosine,
+)
 
 PART_TYPES: Mapping[str, type] = MappingProxyType(
     MODELS
@@ -15,6 +25,8 @@ PART_TYPES: Mapping[str, type] = MappingProxyType(
         for part in (
             SGD,
             Momentum,
+            Adagrad,
+            RMSprop,
             Adam,
             AdamW,
             Constant,

@@ -23,15 +23,23 @@ class RunFlags:
         workdir: where the run leaves its files; default runs/NAME
         resume: go on from the newest checkpoint of the workdir
         verify: before the first training on a backend, check that it computes what it should
+        sanity: instead of training, check the initial loss and overfit 100 training images
     """
 
     workdir: str | None = None
     resume: bool = False
     verify: bool = True
+    sanity: bool = False
 
 
 def run(experiment: Experiment, flags: RunFlags) -> "Result":
-    """Trains, with signals noted and compiled programs kept."""
+    """Trains, with signals noted and compiled programs kept.
+
+    Raises:
+        SystemExit: with `flags.sanity` nothing is trained; status 1 where a check fails, else 0.
+    """
+    if flags.sanity:
+        raise SystemExit(check_sanity(experiment))
     from jaxcv.fitting import fit
 
     runtime.set_up()
@@ -43,6 +51,20 @@ def run(experiment: Experiment, flags: RunFlags) -> "Result":
             verify=flags.verify,
             signalled=signalled,
         )
+
+
+def check_sanity(experiment: Experiment) -> int:
+    """Prints what `jaxcv.sanity` finds on the experiment's data; the exit status."""
+    from jaxcv import sanity
+    from jaxcv.data import load
+
+    runtime.enable_compilation_cache()
+    dataset = load(
+        experiment.data, experiment.data_dir, experiment.data_seed, experiment.validation
+    )
+    found = sanity.check(experiment, dataset)
+    print(found.text())
+    return 0 if found.holds else 1
 
 
 def main(
@@ -65,14 +87,19 @@ def main(
     """
     from jaxcv.flags import parse_experiment
 
-    script = sys.modules["__main__"]
-    path = Path(getattr(script, "__file__", None) or "experiment.py")
+    path, text = running_script()
     experiment = named(experiment, path.stem)
     with exits(path.name):
         arguments = sys.argv[1:] if arguments is None else arguments
-        text = inspect.cleandoc(script.__doc__ or "")
         experiment, flags = parse_experiment(experiment, arguments, path.name, text, RunFlags)
         then(run(experiment, flags))
+
+
+def running_script() -> tuple[Path, str]:
+    """The path of the script that is being run, and its docstring: the help text."""
+    script = sys.modules["__main__"]
+    path = Path(getattr(script, "__file__", None) or "experiment.py")
+    return path, inspect.cleandoc(script.__doc__ or "")
 
 
 def named(experiment: Experiment, name: str) -> Experiment:

@@ -64,7 +64,7 @@ def test_list_prefers_the_folder_here(capsys):
     assert capsys.readouterr().out == "mine  My own.\n"
 
 
-@pytest.mark.parametrize("command", ["list", "run", "report"])
+@pytest.mark.parametrize("command", ["list", "run", "inspect", "report"])
 def test_every_command_has_help(capsys, command):
     assert status_of(command, "--help") == 0
     assert f"usage: jaxcv {command}" in capsys.readouterr().out
@@ -87,6 +87,13 @@ def test_every_command_has_help(capsys, command):
         (["run", "cnn", "--batch-size", "9999"], ["--batch-size 9999", "1294"]),
         (["run", "cnn", "--data", "cifar10", "--data-dir", "nowhere"], ["nowhere"]),
         (["run", "cnn", "--workdir", "w" * 300], ["w" * 300]),
+        (["inspect"], ["inspect takes one network"]),
+        (["inspect", "cnn", "mlp_relu"], ["inspect takes one network"]),
+        (["inspect", "cnm"], ["no network 'cnm'", "did you mean cnn?"]),
+        (["inspect", "resnet21"], ["resnet21", "6n + 2"]),
+        (["inspect", "cnn", "--input", "8,8"], ["--input", "32,32,3", "'8,8'"]),
+        (["inspect", "challenge", "--input", "1,1,1"], ["challenge takes no images of 1×1×1"]),
+        (["inspect", "cnn", "--jsn"], ["--jsn", "did you mean --json?"]),
         (["report"], ["report takes one workdir"]),
         (["report", "a", "b"], ["report takes one workdir"]),
         (["report", "nowhere"], ["nowhere"]),
@@ -153,6 +160,27 @@ def test_a_saved_experiment_runs_again(capsys):
     line = refused(capsys, *first[:-1], "4")
     assert "seed" in line
     assert "--workdir" in line
+
+
+# --- inspect ------------------------------------------------------------------------------------
+
+
+def test_inspect_prints_a_row_a_layer(capsys):
+    assert status_of("inspect", "cnn_global_pool") == 0
+    text = capsys.readouterr().out
+    assert "15×15" in text
+    assert "76,298" in text
+    assert "ConvBatchNorm_2/BatchNorm_0" in text
+
+
+def test_inspect_as_json(capsys):
+    import json
+
+    assert status_of("inspect", "--json", "--input", "8,8,1", "CNN") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["model"], record["input"]) == ("CNN", [8, 8, 1])
+    assert [layer["receptive_field"] for layer in record["layers"]][:2] == [[3, 3], [4, 4]]
+    assert record["parameters"] == sum(layer["parameters"] for layer in record["layers"])
 
 
 # --- exit statuses ------------------------------------------------------------------------------

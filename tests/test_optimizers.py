@@ -7,7 +7,17 @@ import optax
 import pytest
 
 from jaxcv.errors import UserError
-from jaxcv.optimizers import SGD, Adam, AdamW, Constant, Momentum, Piecewise, WarmupCosine
+from jaxcv.optimizers import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Constant,
+    Momentum,
+    Piecewise,
+    RMSprop,
+    WarmupCosine,
+)
 
 STEPS = 5
 
@@ -29,6 +39,16 @@ def adam(w, g, m, v, t, o):
     return w - o.learning_rate * (m_hat / (np.sqrt(v_hat) + o.epsilon) + decay), m, v
 
 
+def adagrad(w, g, m, v, t, o):
+    v = (o.initial_accumulator if t == 1 else v) + g**2
+    return w - o.learning_rate * g / np.sqrt(v + o.epsilon), m, v
+
+
+def rmsprop(w, g, m, v, t, o):
+    v = o.decay * v + (1 - o.decay) * g**2
+    return w - o.learning_rate * g / np.sqrt(v + o.epsilon), m, v
+
+
 RULES = [
     (SGD(0.3), sgd),
     (Momentum(0.3, 0.8), momentum),
@@ -36,6 +56,10 @@ RULES = [
     (Adam(0.1), adam),
     (Adam(0.1, 0.5, 0.6, 0.1), adam),
     (AdamW(0.1, weight_decay=0.2), adam),
+    (Adagrad(0.1), adagrad),
+    (Adagrad(0.1, 0.5, 0.01), adagrad),
+    (RMSprop(0.1), rmsprop),
+    (RMSprop(0.1, 0.5, 0.01), rmsprop),
     (AdamW(0.1, 0.5, 0.6, 0.1, 0.0), adam),
 ]
 

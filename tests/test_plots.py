@@ -226,3 +226,43 @@ def test_importing_plots_imports_no_matplotlib_and_drawing_no_pyplot():
 
 def root() -> Path:
     return Path(plots.__file__).parents[2]
+
+
+# --- several runs, several pictures -------------------------------------------------------------
+
+
+def test_compared_draws_a_line_a_run_and_panel():
+    records = [
+        {"epoch": 1, "train_loss": 2.0, "val_accuracy": None},
+        {"epoch": 2, "train_loss": 1.0, "val_accuracy": 0.5},
+    ]
+    figure = plots.compared({"one": records, "two": records[:1]})
+    loss, accuracy = figure.axes
+    drawn = [np.asarray(line.get_ydata()).tolist() for line in loss.lines]
+    assert drawn == [[2.0, 1.0], [2.0]]
+    assert np.isnan(np.asarray(accuracy.lines[0].get_ydata())[0])
+    assert loss.get_yscale() == "log"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one", "two"]
+
+
+def test_more_runs_than_colours_are_told_apart():
+    figure = plots.compared({str(i): [] for i in range(15)})
+    looks = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}
+    assert len(looks) == 15
+
+
+def test_against_leaves_a_gap_where_there_is_no_value():
+    x, y = np.array([0.1, 1.0, 10.0]), np.array([1.0, np.nan, 3.0])
+    figure = plots.against(x, {"y": y}, "rate", "accuracy", logarithmic=True)
+    (ax,) = figure.axes
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), y)
+    assert (ax.get_xscale(), ax.get_xlabel(), ax.get_ylabel()) == ("log", "rate", "accuracy")
+
+
+def test_panels_show_each_picture_under_its_title(tmp_path):
+    pictures = {"signed": np.array([[-1.0, 3.0]]), "colour": np.zeros((4, 4, 3), np.uint8)}
+    figure = plots.panels(pictures, columns=3, signed=True)
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["signed", "colour", ""]
+    assert figure.axes[0].images[0].get_clim() == (-3.0, 3.0)
+    plots.save(figure, tmp_path / "panels.png")
+    assert (tmp_path / "panels.png").stat().st_size > 500

@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import os
 import re
 import runpy
 from pathlib import Path
@@ -17,7 +16,14 @@ from jaxcv import Experiment, training
 from jaxcv.experiment import split
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = sorted((ROOT / "experiments").glob("*.py"))
+# They compute without training, or only with pieces of the networks of the others.
+NO_EXPERIMENT = {
+    "abstraction_levels",
+    "conv_is_dense",
+    "convolution_as_filter",
+    "redundant_parameters",
+}
+SCRIPTS = sorted(p for p in (ROOT / "experiments").glob("*.py") if p.stem not in NO_EXPERIMENT)
 STEPS = 2
 
 # The order of axes that XLA:CPU runs fast in a loop; autodiff's filter gradients have others.
@@ -27,9 +33,7 @@ FAST = "[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"
 PORTABLE_CALLS = {"Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape"}
 
 # All of them in `make test-all`, one in `make test`.
-every = pytest.mark.skipif(
-    not os.environ.get("JAXCV_EVERY_EXPERIMENT"), reason="all experiments: make test-all"
-)
+every = pytest.mark.every_script
 parametrized = pytest.mark.parametrize(
     "script",
     [pytest.param(p, id=p.stem, marks=() if p.stem == "cnn" else every) for p in SCRIPTS],

@@ -4,15 +4,38 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Literal
 
+import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-Activation = Literal["relu", "tanh", "none"]
+Activation = Literal["relu", "tanh", "none", "leaky_relu", "prelu", "elu", "maxout"]
 Initializer = Literal["glorot_uniform", "he_normal", "he_uniform"]
 
+
+def maxout(x: Float[Array, "... channels"]) -> Float[Array, "... half"]:
+    """The larger of each two neighbouring channels (Goodfellow et al. 2013, with two pieces)."""
+    return jnp.max(x.reshape(*x.shape[:-1], -1, 2), axis=-1)
+
+
 ACTIVATIONS: Mapping[str, Callable[[Float[Array, "..."]], Float[Array, "..."]]] = MappingProxyType(
-    {"relu": nn.relu, "tanh": nn.tanh, "none": lambda x: x}
+    {
+        "relu": nn.relu,
+        "tanh": nn.tanh,
+        "none": lambda x: x,
+        "leaky_relu": lambda x: nn.leaky_relu(x, negative_slope=0.01),
+        # One slope a layer, learnt; it starts as in He et al. 2015, section 2.1.
+        "prelu": lambda x: nn.PReLU(negative_slope_init=0.25)(x),
+        "elu": nn.elu,
+        "maxout": maxout,
+    }
 )
+"""`prelu` has a parameter: it can be called only inside a module."""
+
+
+def inputs(activation: Activation, features: int) -> int:
+    """How many channels go into an activation for `features` to come out."""
+    return 2 * features if activation == "maxout" else features
+
 
 INITIALIZERS: Mapping[str, nn.initializers.Initializer] = MappingProxyType(
     {

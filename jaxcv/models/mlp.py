@@ -4,25 +4,27 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from jaxcv.constraints import Count
-from jaxcv.models.activations import ACTIVATIONS, INITIALIZERS, Activation, Initializer
+from jaxcv.models.activations import ACTIVATIONS, INITIALIZERS, Activation, Initializer, inputs
 
 
 class MLP(nn.Module):
     """Multi-layer perceptron on the flattened image.
 
-    With one hidden layer of 512: 1,578,506 parameters on 32×32×3 images with ten classes. The
-    last kernel starts Glorot-uniform, biases at zero.
+    With one hidden layer of 512: 1,578,506 parameters on 32×32×3 images with ten classes. Biases
+    start at zero.
 
     Attributes:
         features: width of each hidden layer
         activation: function after each hidden layer
         kernel_init: how the hidden kernels start
+        output_init: how the last kernel starts
         num_classes: number of logits
     """
 
     features: tuple[Count, ...] = (512,)
     activation: Activation = "relu"
     kernel_init: Initializer = "he_normal"
+    output_init: Initializer = "glorot_uniform"
     num_classes: Count = 10
 
     @nn.compact
@@ -32,7 +34,8 @@ class MLP(nn.Module):
         """Logits of a batch of images."""
         x = images.reshape(images.shape[0], -1)
         for i, features in enumerate(self.features):
-            x = nn.Dense(features, kernel_init=INITIALIZERS[self.kernel_init])(x)
+            width = inputs(self.activation, features)
+            x = nn.Dense(width, kernel_init=INITIALIZERS[self.kernel_init])(x)
             x = ACTIVATIONS[self.activation](x)
             self.sow("intermediates", f"hidden{i + 1}", x)
-        return nn.Dense(self.num_classes, kernel_init=nn.initializers.glorot_uniform())(x)
+        return nn.Dense(self.num_classes, kernel_init=INITIALIZERS[self.output_init])(x)

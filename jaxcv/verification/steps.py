@@ -35,8 +35,16 @@ from jaxcv.verification.step_reference import numpy_step
 BATCH, CHANNELS, LANES, MOVES = 8, 3, 2, 3
 _SIZES = (8, 16, 32)
 
-# The shallowest of a family computes all that the deeper ones do.
-_SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType({"ResNet": {"depth": 8}})
+# The shallowest and narrowest of a family computes all that the others do.
+_SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "ChallengeNet": {"features": (8, 8, 8)},
+        "DenseNet": {"depth": 7, "growth": 4},
+        "ResNet": {"depth": 8},
+        "ResNet9": {"features": (8, 8, 8, 8)},
+        "ResNetStacks": {"blocks": 1, "width": 8},
+    }
+)
 
 Leaves = dict[str, np.ndarray]
 

@@ -35,9 +35,9 @@ class Weights:
     def dense(self, name: str, x):
         return theirs.dense(x, self.params[name]["kernel"], self.params[name]["bias"])
 
-    def conv(self, name: str, x, stride: int = 1):
+    def conv(self, name: str, x, stride: int = 1, padding: str = "same"):
         layer = self.params[name]
-        return theirs.conv2d(x, layer["kernel"], layer.get("bias"), stride)
+        return theirs.conv2d(x, layer["kernel"], layer.get("bias"), stride, padding)
 
     def norm(self, name: str, x):
         params, stats = self.params.get(name, {}), self.stats[name]
@@ -98,6 +98,69 @@ def resnet(w: Weights, x, blocks: int, width: int):
     return w.dense("Dense_0", theirs.global_avg_pool2d(x))
 
 
+def three_layer_convnet(w: Weights, x):
+    for name in ("conv1", "conv2"):
+        x = F.relu(w.conv(name, x))
+    return w.dense("dense", x.flatten(1))
+
+
+def conv_pool_net(w: Weights, x):
+    x = theirs.max_pool2d(F.relu(w.conv("Conv_0", x)))
+    return w.dense("Dense_1", F.relu(w.dense("Dense_0", x.flatten(1))))
+
+
+def challenge_net(w: Weights, x):
+    """Without dropout."""
+    for i in range(3):
+        padding = "valid" if i > 0 and min(x.shape[1:3]) >= 3 else "same"
+        x = w.conv(f"Conv_{i}", x, padding=padding)
+        x = F.elu(w.norm(f"BatchNorm_{i}", x))
+        x = theirs.max_pool2d(x) if i < 2 else x
+    x = theirs.global_avg_pool2d(x)
+    return w.dense("Dense_1", w.dense("Dense_0", x))
+
+
+def resnet9(w: Weights, x):
+    layer = iter(range(8))
+
+    def conv(x):
+        return F.relu(conv_norm(w.inside(f"ConvBatchNorm_{next(layer)}"), x))
+
+    for stage in range(4):
+        x = conv(x)
+        x = x + conv(conv(x)) if stage >= 2 else x
+        x = theirs.max_pool2d(x) if stage < 3 else x
+    return w.dense("Dense_0", x.amax(dim=(1, 2)))
+
+
+def resnet_stacks(w: Weights, x, blocks: int, width: int):
+    x = residual_block(w.inside("ResidualBlock_0"), x, width, 1)
+    for i in range(3 * blocks):
+        stack, block = divmod(i, blocks)
+        stride = 2 if stack and not block else 1
+        x = residual_block(w.inside(f"ResidualBlock_{i + 1}"), x, width * 2**stack, stride)
+    return w.dense("Dense_0", theirs.global_avg_pool2d(x))
+
+
+def densenet(w: Weights, x, layers: int):
+    convs, norms = iter(range(99)), iter(range(99))
+
+    def conv(x):
+        return w.conv(f"Conv_{next(convs)}", x)
+
+    def norm_relu(x):
+        return F.relu(w.norm(f"BatchNorm_{next(norms)}", x))
+
+    x = conv(x)
+    for block in range(3):
+        if block:
+            x = conv(norm_relu(x))
+            x = theirs.avg_pool2d(x)
+        for _ in range(layers):
+            x = torch.cat([x, conv(norm_relu(x))], dim=3)
+    return w.dense("Dense_0", theirs.global_avg_pool2d(norm_relu(x)))
+
+
 NETWORKS: dict[str, tuple[Any, Callable]] = {
     "softmax": (models.Softmax(), softmax),
     "mlp, relu": (models.MLP(features=(12, 9)), lambda w, x: mlp(w, x, F.relu)),
@@ -116,6 +179,15 @@ NETWORKS: dict[str, tuple[Any, Callable]] = {
     ),
     "cnn with global pooling": (models.CNNGlobalPool(features=(5, 6, 7)), cnn_global_pool),
     "resnet of depth 8": (models.ResNet(8, 4), lambda w, x: resnet(w, x, 1, 4)),
+    "three-layer convnet": (models.ThreeLayerConvNet((5, 6), (5, 3)), three_layer_convnet),
+    "convolution and pooling": (
+        models.ConvPoolNet(4, 5, 7, weight_scale=0.3),
+        conv_pool_net,
+    ),
+    "challenge": (models.ChallengeNet((4, 5, 6), hidden=(7,), dropout=0.0), challenge_net),
+    "resnet of nine layers": (models.ResNet9((4, 5, 6, 7)), resnet9),
+    "resnet of stacks": (models.ResNetStacks(2, 4), lambda w, x: resnet_stacks(w, x, 2, 4)),
+    "densenet of depth 10": (models.DenseNet(10, 3), lambda w, x: densenet(w, x, 2)),
     "resnet of depth 20": (models.ResNet(20, 4), lambda w, x: resnet(w, x, 3, 4)),
 }
 
@@ -157,7 +229,11 @@ def test_network(rng, name, training):
 
     def objective(params, images):
         logits, moved = model.apply(
-            {"params": params, "batch_stats": stats}, images, training, mutable=["batch_stats"]
+            {"params": params, "batch_stats": stats},
+            images,
+            training,
+            mutable=["batch_stats"],
+            rngs={"dropout": jax.random.key(0)},  # of rate 0
         )
         value = losses.cross_entropy(logits, jnp.asarray(labels), SMOOTHING)
         return value, (logits, moved.get("batch_stats", {}))

@@ -1,0 +1,254 @@
+"""Runs the experiments on CIFAR-10 and fills the table of experiments/README.md.
+
+    python scripts/reproduce.py                         # all but the longest, three seeds each
+    python scripts/reproduce.py cnn resnet9 --seeds 5   # only these
+    python scripts/reproduce.py --table                 # run nothing, write the table anew
+
+A run that has its result is not repeated, one that was interrupted goes on where it stopped: start
+the same command again. Each run's result.json is copied to experiments/results/, and the table is
+made from those files alone. The runs themselves (checkpoints, reports) lie outside of the checkout.
+"""
+
+import dataclasses
+import signal
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import tyro
+
+from jaxcv.constraints import Count, check
+from jaxcv.errors import UserError
+from jaxcv.exits import exits
+from jaxcv.experiment import field_hints
+from jaxcv.files import read_json, write_bytes, write_json
+from jaxcv.flags import parse
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+EXPERIMENTS = CHECKOUT / "experiments"
+ALL = ("--validation", "0")
+NOTEBOOK = ("--validation", "1000")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """An experiment as it is measured.
+
+    Attributes:
+        flags: beside data, seed and workdir; what they leave out is the script's.
+        full_epochs: of the source, where the measured run is shorter.
+        printed: what the source document prints.
+        keras: test accuracy of Keras 3.15 on TensorFlow with these settings, one seed.
+        paper: what the network's paper states.
+        long: run only when it is named: hours on two cores.
+    """
+
+    flags: tuple[str, ...] = ALL
+    full_epochs: int | None = None
+    printed: str = ""
+    keras: str = ""
+    paper: str = ""
+    long: bool = False
+
+
+ROWS: dict[str, Row] = {
+    "softmax_sgd": Row(keras="41.1"),
+    "softmax_adam": Row(keras="41.4"),
+    "mlp_tanh": Row(keras="51.8"),
+    "mlp_relu": Row(keras="53.2"),
+    "cnn": Row(keras="69.2"),
+    "cnn_batchnorm": Row(keras="69.2"),
+    "cnn_strides": Row(keras="64.0"),
+    "cnn_global_pool": Row(keras="65.1 (BN with scale)"),
+    "two_layer": Row(NOTEBOOK, printed="44.2 to 46.0 (validation)"),
+    "three_layer_sgd": Row(NOTEBOOK, printed="45.7 (validation)"),
+    "three_layer_nesterov": Row(NOTEBOOK, printed="50.2 (validation)"),
+    "conv_pool": Row(NOTEBOOK, printed="49.9 (validation)"),
+    "challenge": Row(NOTEBOOK, printed="67.1, 69.4 at best (validation)"),
+    "resnet9": Row(NOTEBOOK, printed="70 asked for (validation)"),
+    "resnet20_short": Row(paper="91.25 (164 epochs)"),
+    "resnet20": Row(paper="91.25 (164 epochs)", long=True),
+    "resnet56": Row(
+        (*ALL, "--epochs", "12", "--boundaries", "8", "11"),
+        full_epochs=150,
+        printed="about 92",
+        paper="93.03 (164 epochs)",
+        long=True,
+    ),
+    "resnet_stacks": Row(
+        ("--epochs", "12", "--boundaries", "8", "11"), full_epochs=200, printed="92.13", long=True
+    ),
+    "densenet": Row(
+        (*ALL, "--epochs", "15", "--boundaries", "8", "12"),
+        full_epochs=300,
+        paper="94.76 (depth 40)",
+        long=True,
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags:
+    """What is run.
+
+    Attributes:
+        names: experiments; default all but the longest.
+        seeds: runs of each, seeds 0, 1, …
+        data: on which the experiments run.
+        data_dir: where the data lie.
+        workdirs: where the runs go.
+        table: run nothing, write the table from the results that are there.
+    """
+
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    seeds: Count = 3
+    data: str = "cifar10"
+    data_dir: str | None = None
+    workdirs: str = platformdirs.user_data_dir("jaxcv") + "/reproduce"
+    table: bool = False
+
+    def __post_init__(self):
+        check("seeds", self.seeds, field_hints(Flags)["seeds"])
+        unknown = [name for name in self.names if name not in ROWS]
+        if unknown:
+            raise UserError(f"no experiment {unknown[0]!r}; there are {', '.join(ROWS)}")
+
+
+def command(name: str, seed: int, workdir: Path, flags: Flags) -> list[str]:
+    """The command line of one run."""
+    place = ["--data-dir", flags.data_dir] if flags.data_dir else []
+    return [
+        *(sys.executable, str(EXPERIMENTS / f"{name}.py"), "--data", flags.data, *place),
+        *ROWS[name].flags,
+        *("--seed", str(seed), "--workdir", str(workdir), "--resume"),
+    ]
+
+
+def reproduce(flags: Flags, results: Path = EXPERIMENTS / "results") -> None:
+    """Runs what has no result yet, in the order of seeds so that every row soon has a first one.
+
+    Raises:
+        UserError: a run has failed; its own message stands above.
+        SystemExit: a run was interrupted.
+    """
+    names = flags.names or [name for name, row in ROWS.items() if not row.long]
+    for seed in range(flags.seeds):
+        for name in names:
+            kept = results / f"{name}_seed{seed}.json"
+            if kept.exists():
+                continue
+            workdir = Path(flags.workdirs) / f"{name}_seed{seed}"
+            print(f"{name}, seed {seed}: {workdir}", flush=True)
+            status = _run(command(name, seed, workdir, flags))
+            if status in (130, 143):
+                raise SystemExit(status)
+            if status:
+                raise UserError(f"{name} with seed {seed} ended with status {status}")
+            results.mkdir(parents=True, exist_ok=True)
+            write_json(kept, read_json(workdir / "result.json"))
+            write_table(results)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Runs a program and passes on the signals that end this one; its exit status."""
+    with subprocess.Popen(arguments) as process:
+        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        try:
+            while True:
+                try:
+                    return process.wait()
+                except KeyboardInterrupt:
+                    pass  # Ctrl-C reaches the program by itself; it saves its state and ends
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
+# --- the table ----------------------------------------------------------------------------------
+
+_HEADER = """# What the experiments reach
+
+Accuracies in percent on CIFAR-10, mean ± standard deviation over n seeds, of the parameters after
+the last epoch (of the best on validation where a script stops early). Made by
+`python scripts/reproduce.py` from the files in `results/`; each is a run's `result.json`. "Printed"
+is what the documents print from which the experiment is taken, "Keras" the test accuracy of Keras
+3.15 on TensorFlow with the same settings and images (one seed, last epoch), "paper" what the
+network's paper states.
+
+"""
+
+
+def write_table(results: Path, page: Path = EXPERIMENTS / "README.md") -> None:
+    """Writes the page anew from the results alone."""
+    records: dict[str, list[dict[str, Any]]] = {name: [] for name in ROWS}
+    for path in sorted(results.glob("*.json")):
+        name = path.stem.rpartition("_seed")[0]
+        if name in records:
+            records[name].append(read_json(path))
+    write_bytes(page, (_HEADER + table(records)).encode())
+
+
+def table(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """A line of Markdown for each experiment, and the command that it stands for."""
+    head = (
+        "experiment", "epochs", "parameters", "n", "test accuracy", "validation accuracy",
+        "images/s", "printed", "Keras", "paper", "flags",
+    )  # fmt: skip
+    lines = [head, ("---",) * len(head)]
+    for name, found in records.items():
+        row = ROWS[name]
+        flags = f"`{' '.join(row.flags)}`" if row.flags else ""
+        known = (row.printed, row.keras, row.paper, flags)
+        if found:
+            epochs = _range(record["epochs"] for record in found)
+            measured = (
+                f"{epochs} of {row.full_epochs}" if row.full_epochs else epochs,
+                f"{found[0]['num_params']:,}",
+                str(len(found)),
+                _percent(record["test_accuracy"] for record in found),
+                _percent(record["val_accuracy"] for record in found),
+                _range(round(record["images_per_second"] or 0) for record in found),
+            )
+        else:
+            measured = ("", "", "0", "not run", "", "")
+        lines.append((f"`{name}`", *measured, *known))
+    machines = sorted({_machine(record) for found in records.values() for record in found})
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return text + (f"\nMeasured with {'; '.join(machines)}.\n" if machines else "")
+
+
+def _percent(values: Iterable[float | None]) -> str:
+    """Mean and sample standard deviation in percent; nothing where no images were held out."""
+    known = [100 * value for value in values if value is not None]
+    if not known:
+        return ""
+    spread = f" ± {statistics.stdev(known):.2f}" if len(known) > 1 else ""
+    return f"{statistics.mean(known):.2f}{spread}"
+
+
+def _range(values: Iterable[int]) -> str:
+    """One number, or the least and the greatest."""
+    known = sorted(set(values))
+    return f"{known[0]:,}" if len(known) == 1 else f"{known[0]:,} to {known[-1]:,}"
+
+
+def _machine(record: Mapping[str, Any]) -> str:
+    versions = record["versions"]
+    shown = ", ".join(f"{name} {versions[name]}" for name in ("jax", "flax", "optax", "jaxcv"))
+    return f"{shown} on {record['device']}"
+
+
+def main() -> None:
+    with exits("reproduce.py"):
+        flags = parse(Flags, sys.argv[1:], "reproduce.py", __doc__ or "")
+        if not flags.table:
+            reproduce(flags)
+        write_table(EXPERIMENTS / "results")
+        print(EXPERIMENTS / "README.md")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Every experiment script, one epoch of its default data, as a user runs it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jaxcv.files import read_json
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted((ROOT / "experiments").glob("*.py"))
+# Cheap ones of each kind, for `make test`; `make test-all` runs all.
+CHOSEN = {"softmax_sgd", "conv_is_dense", "redundant_parameters"}
+
+
+def run(script: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(script), *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+
+
+def marked(script: Path):
+    marks = () if script.stem in CHOSEN else (pytest.mark.every_script,)
+    return pytest.param(script, id=script.stem, marks=marks)
+
+
+@pytest.mark.parametrize("script", map(marked, SCRIPTS))
+def test_one_epoch(script: Path):
+    done = run(script, "--epochs", "1", "--workdir", "here")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    result = Path("here/result.json")
+    if result.exists():
+        assert read_json(result)["epochs"] == 1
+        assert Path("here/report.html").exists()
+    else:
+        (picture,) = Path("here").glob("*.png")
+        assert picture.stat().st_size > 5_000

@@ -1,0 +1,124 @@
+import json
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jaxcv.errors import UserError
+from jaxcv.files import write_json
+
+ROOT = Path(__file__).parents[1]
+SCRIPT: Any = runpy.run_path(str(ROOT / "scripts" / "reproduce.py"))
+ROWS, Flags, reproduce = (SCRIPT[name] for name in ("ROWS", "Flags", "reproduce"))
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    versions = {"jax": "0.9.2", "flax": "0.12", "optax": "0.2.8", "jaxcv": "0.1"}
+    return {
+        "epochs": 15,
+        "num_params": 79690,
+        "test_accuracy": 0.7,
+        "val_accuracy": None,
+        "images_per_second": 1234.5,
+        "versions": versions,
+        "device": "cpu",
+    } | changes
+
+
+def test_every_row_has_its_script_and_every_network_of_the_first_table_its_row():
+    for name in ROWS:
+        assert (ROOT / "experiments" / f"{name}.py").is_file()
+    first = {"softmax_sgd", "softmax_adam", "mlp_tanh", "mlp_relu", "cnn", "cnn_batchnorm",
+             "cnn_strides", "cnn_global_pool", "resnet20"}  # fmt: skip
+    assert first <= set(ROWS)
+
+
+def line(text: str, name: str) -> list[str]:
+    (found,) = [row for row in text.splitlines() if row.startswith(f"| `{name}` |")]
+    return [cell.strip() for cell in found.strip("|").split("|")]
+
+
+def test_the_table():
+    found = {name: [] for name in ROWS}
+    found["cnn"] = [record(test_accuracy=0.70), record(test_accuracy=0.72)]
+    found["resnet56"] = [record(epochs=12, val_accuracy=0.5)]
+    text = SCRIPT["table"](found)
+    assert line(text, "cnn")[:9] == [
+        "`cnn`", "15", "79,690", "2", "71.00 ± 1.41", "", "1,234", "", "69.2",
+    ]  # fmt: skip
+    assert line(text, "resnet56")[1] == "12 of 150"
+    assert line(text, "resnet56")[3:6] == ["1", "70.00", "50.00"]
+    assert line(text, "softmax_sgd")[3:5] == ["0", "not run"]
+    assert "jax 0.9.2" in text
+
+
+def commands(monkeypatch: pytest.MonkeyPatch, status: int = 0) -> list[list[str]]:
+    """Takes the place of the programs that would be run; they leave a result."""
+    ran: list[list[str]] = []
+
+    def run(arguments):
+        ran.append(arguments)
+        if status == 0:
+            workdir = Path(arguments[arguments.index("--workdir") + 1])
+            workdir.mkdir(parents=True)
+            write_json(workdir / "result.json", record())
+        return status
+
+    for function in (reproduce,):
+        monkeypatch.setitem(function.__globals__, "_run", run)
+        monkeypatch.setitem(function.__globals__, "write_table", lambda results: None)
+    return ran
+
+
+def test_what_has_a_result_is_not_run_again(monkeypatch):
+    ran = commands(monkeypatch)
+    flags = Flags(names=("cnn", "softmax_sgd"), seeds=2, workdirs="runs", data_dir="place")
+    reproduce(flags, Path("results"))
+    assert [(Path(c[1]).stem, c[c.index("--seed") + 1]) for c in ran] == [
+        ("cnn", "0"), ("softmax_sgd", "0"), ("cnn", "1"), ("softmax_sgd", "1"),
+    ]  # fmt: skip
+    assert ran[0][2:8] == ["--data", "cifar10", "--data-dir", "place", "--validation", "0"]
+    assert "--resume" in ran[0]
+    assert sorted(path.name for path in Path("results").iterdir()) == [
+        "cnn_seed0.json", "cnn_seed1.json", "softmax_sgd_seed0.json", "softmax_sgd_seed1.json",
+    ]  # fmt: skip
+    ran.clear()
+    Path("results/cnn_seed1.json").unlink()
+    Path("runs/cnn_seed1/result.json").unlink()
+    Path("runs/cnn_seed1").rmdir()
+    reproduce(flags, Path("results"))
+    assert len(ran) == 1
+
+
+def test_the_longest_run_only_when_named(monkeypatch):
+    ran = commands(monkeypatch)
+    reproduce(Flags(seeds=1, workdirs="runs"), Path("results"))
+    assert {Path(c[1]).stem for c in ran} == {n for n, row in ROWS.items() if not row.long}
+
+
+@pytest.mark.parametrize(("status", "error"), [(2, UserError), (143, SystemExit)])
+def test_a_run_that_fails_or_is_stopped_ends_it(monkeypatch, status, error):
+    commands(monkeypatch, status)
+    with pytest.raises(error):
+        reproduce(Flags(names=("cnn",), workdirs="runs"), Path("results"))
+    assert not Path("results").exists()
+
+
+def test_an_unknown_name():
+    with pytest.raises(UserError, match="no experiment 'cmn'"):
+        Flags(names=("cmn",))
+
+
+def test_results_hold_no_place_of_a_machine():
+    for path in (ROOT / "experiments" / "results").glob("*.json"):
+        text = path.read_text()
+        assert not re.search(r"/(root|home|tmp|work|Users)/", text), path
+        assert json.loads(text)["test_accuracy"] > 0
+
+
+def test_the_page_is_made_of_the_results():
+    SCRIPT["write_table"](ROOT / "experiments" / "results", Path("page.md"))
+    kept = ROOT / "experiments" / "README.md"
+    assert kept.read_text() == Path("page.md").read_text()
