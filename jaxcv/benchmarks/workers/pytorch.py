@@ -2,6 +2,7 @@
 """PyTorch, written for speed: fused Adam, data resident as bytes, nothing fetched per step."""
 
 import contextlib
+import functools
 import sys
 from collections.abc import Callable
 
@@ -96,7 +97,8 @@ class Worker:
         if channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(self.model.parameters(), task.learning_rate, fused=True)
-        compiled: Callable = torch.compile if task.options.get("compile") else lambda f: f
+        compile = functools.partial(torch.compile, dynamic=False)
+        compiled: Callable = compile if task.options.get("compile") else lambda f: f
         self.loss = compiled(self._loss)
         self.outputs = compiled(self._outputs)
         self.total = torch.zeros(())
