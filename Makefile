@@ -38,7 +38,7 @@ format: $(VENV)/dev  ## mend what can be mended
 naive: $(VENV)/base  ## how much slower the reference's loops are than the operations
 	$(PY) scripts/naive.py
 
-bench: $(VENV)/base  ## training speed beside Keras, PyTorch and plain Flax, on a quiet machine: hours
+bench: $(VENV)/base  ## training speed beside Keras, PyTorch and plain Flax, on a quiet machine; takes long
 	$(PY) scripts/bench.py --startup 10 --startup-deep 3
 
 clean:  ## forget environments and runs
