@@ -130,7 +130,7 @@ def resnet9(w: Weights, x):
         x = conv(x)
         x = x + conv(conv(x)) if stage >= 2 else x
         x = theirs.max_pool2d(x) if stage < 3 else x
-    return w.dense("Dense_0", x.amax(dim=(1, 2)))
+    return w.dense("Dense_0", 0.125 * x.amax(dim=(1, 2)))
 
 
 def resnet_stacks(w: Weights, x, blocks: int, width: int):
