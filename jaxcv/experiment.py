@@ -47,10 +47,11 @@ class Experiment:
         normalization: pixels in [0, 1] minus the mean training pixel, or also divided by their
             standard deviation
         epochs: passes over the training images
-        batch_size: images a step; the last partial batch of an epoch is dropped
+        batch_size: images a step, None for all at once; the last partial batch of an epoch is
+            dropped
         clip_norm: largest global norm of a gradient
-        patience: stop after so many epochs without a better validation accuracy, and keep the
-            best parameters
+        patience: stop after so many epochs without a better score on the validation images, and
+            keep the best parameters
         seed: initialisation, shuffling, augmentation and dropout
         precision: the network's compute type; parameters stay float32 under bfloat16
     """
@@ -67,7 +68,7 @@ class Experiment:
     validation: Index | None = None
     normalization: Normalization = "mean_pixel"
     epochs: Count = 10
-    batch_size: Count = 128
+    batch_size: Count | None = 128
     clip_norm: Positive | None = None
     patience: Count | None = None
     seed: Index = 0
