@@ -17,8 +17,18 @@ if TYPE_CHECKING:
     from jaxcv.experiment import Experiment
     from jaxcv.fitting import Result, fit
     from jaxcv.losses import CrossEntropy
-    from jaxcv.optimizers import SGD, Adam, AdamW, Constant, Momentum, Piecewise, WarmupCosine
-    from jaxcv.script import main
+    from jaxcv.optimizers import (
+        LBFGS,
+        SGD,
+        Adam,
+        AdamW,
+        Constant,
+        Momentum,
+        Piecewise,
+        WarmupCosine,
+    )
+    from jaxcv.reconstruction import SparseReconstruction
+    from jaxcv.script import Choice, main
     from jaxcv.trained import Trained, load
 
 # XLA:CPU prints a screenful of false alarm for each program that it loads from the compilation
@@ -28,9 +38,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 _HOMES = {
     "Adam": "optimizers",
     "AdamW": "optimizers",
+    "Choice": "script",
     "Constant": "optimizers",
     "CrossEntropy": "losses",
     "Experiment": "experiment",
+    "LBFGS": "optimizers",
     "Momentum": "optimizers",
     "Piecewise": "optimizers",
     "Result": "fitting",
@@ -38,6 +50,7 @@ _HOMES = {
     "RandomRotation": "augment",
     "RandomTranslation": "augment",
     "SGD": "optimizers",
+    "SparseReconstruction": "reconstruction",
     "Trained": "trained",
     "UserError": "errors",
     "WarmupCosine": "optimizers",
@@ -48,9 +61,11 @@ _HOMES = {
 _MODULES = {"layers", "losses", "models", "ops", "optimizers", "reference"}
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Adam",
     "AdamW",
+    "Choice",
     "Constant",
     "CrossEntropy",
     "Experiment",
@@ -60,6 +75,7 @@ __all__ = [
     "RandomRotation",
     "RandomTranslation",
     "Result",
+    "SparseReconstruction",
     "Trained",
     "UserError",
     "WarmupCosine",

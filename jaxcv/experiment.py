@@ -40,10 +40,13 @@ class Experiment:
         schedule: factor on the learning rate over the epochs
         augmentation: random transformations of the training images, in order
         name: names the default workdir, runs/NAME
-        data: digits, cifar10 or tfds:NAME
+        data: digits, cifar10 or tfds:NAME; patches of photographs, or patches:NAME of images
         data_dir: where the data lie; else $JAXCV_DATA_DIR, $TFDS_DATA_DIR, the user's cache
-        data_seed: which images are held out for validation
-        validation: images held out of training (default: 5,000 of CIFAR-10, a tenth elsewhere)
+        data_file: an HDF5 file that holds the patches, (N, 3, H, W) or (N, H, W, 3)
+        data_key: the data set in that file, where more than one could be meant
+        data_seed: which images are held out for validation, which patches are drawn
+        validation: images held out of training (default: 5,000 of CIFAR-10, none of patches, a
+            tenth elsewhere)
         normalization: pixels in [0, 1] minus the mean training pixel, or also divided by their
             standard deviation
         epochs: passes over the training images
@@ -64,6 +67,8 @@ class Experiment:
     name: str = "experiment"
     data: str = "digits"
     data_dir: str | None = None
+    data_file: str | None = None
+    data_key: str | None = None
     data_seed: Index = 0
     validation: Index | None = None
     normalization: Normalization = "mean_pixel"
@@ -96,6 +101,8 @@ _NOT_COMPILED = {
     "name": "static",
     "data": "",
     "data_dir": None,
+    "data_file": None,
+    "data_key": None,
     "data_seed": 0,
     "validation": None,
     "epochs": 1,

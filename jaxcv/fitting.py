@@ -100,6 +100,8 @@ def _fit(
         experiment.data_dir,
         experiment.data_seed,
         experiment.validation,
+        experiment.data_file,
+        experiment.data_key,
     )
     experiment = resolve(experiment, dataset)
     program = prepare(experiment, dataset)
@@ -128,7 +130,9 @@ class _Run:
         self.program = program
         self.workdir = workdir
         self.signalled = signalled
+        self.optimizer = experiment.optimizer
         self.best: Best | None = None
+        self.converged = False
         facts = {
             "image_shape": dataset.image_shape,
             "classes": dataset.classes,
@@ -143,6 +147,8 @@ class _Run:
         state, self.best = self.saver.restore(fresh)
         steps = self.program.steps_per_epoch
         epoch = int(state.step) // steps
+        if epoch:
+            self.converged = self.optimizer.has_converged(self.optimizer_report(state))
         resumed = int(state.step) if self.saver.resumed_from else None
         shape = self.dataset.image_shape
         with (
@@ -181,7 +187,9 @@ class _Run:
         return Result(self.workdir.path, result)
 
     def has_stopped_early(self, epoch: int) -> bool:
-        """Whether patience has run out after so many epochs."""
+        """Whether patience has run out after so many epochs, or the optimizer has converged."""
+        if self.converged:
+            return True
         patience, best = self.experiment.patience, self.best
         return patience is not None and best is not None and epoch - best.epoch >= patience
 
@@ -203,6 +211,8 @@ class _Run:
         train = self.experiment.loss.metrics(jax.device_get(state.totals))
         require_finite(train, epoch + 1)
         validation = self.validated(state, epoch + 1)
+        report = self.optimizer_report(state)
+        self.converged = self.optimizer.has_converged(report)
         record = {
             "epoch": epoch + 1,
             "step": int(state.step),
@@ -211,6 +221,7 @@ class _Run:
             "learning_rate": self.learning_rate(int(state.step) - 1),
             "seconds": seconds,
             "images_per_second": (done - first) * program.batch_size / seconds,
+            **report,
         }
         return state, record
 
@@ -229,12 +240,17 @@ class _Run:
             self.best = Best(epoch, score, params, batch_stats)
         return metrics
 
+    def optimizer_report(self, state: TrainState) -> dict[str, float]:
+        """What the optimizer tells of its last step."""
+        report = jax.device_get(self.optimizer.report(state.opt_state))
+        return {name: value.item() for name, value in report.items()}
+
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
         factor = self.experiment.schedule.factor(
             jnp.int32(step), self.program.steps_per_epoch, float(self.experiment.epochs)
         )
-        return float(self.experiment.optimizer.learning_rate * factor)
+        return float(self.optimizer.learning_rate * factor)
 
     def stop(self, state: TrainState) -> None:
         """Saves and ends the run because of a signal."""

@@ -6,7 +6,8 @@ from types import MappingProxyType
 from jaxcv.augment import RandomFlip, RandomRotation, RandomTranslation
 from jaxcv.losses import CrossEntropy
 from jaxcv.models import MODELS
-from jaxcv.optimizers import SGD, Adam, AdamW, Constant, Momentum, Piecewise, WarmupCosine
+from jaxcv.optimizers import LBFGS, SGD, Adam, AdamW, Constant, Momentum, Piecewise, WarmupCosine
+from jaxcv.reconstruction import SparseReconstruction
 
 PART_TYPES: Mapping[str, type] = MappingProxyType(
     MODELS
@@ -17,10 +18,12 @@ PART_TYPES: Mapping[str, type] = MappingProxyType(
             Momentum,
             Adam,
             AdamW,
+            LBFGS,
             Constant,
             Piecewise,
             WarmupCosine,
             CrossEntropy,
+            SparseReconstruction,
             RandomTranslation,
             RandomFlip,
             RandomRotation,

@@ -103,7 +103,7 @@ def prepare(experiment: Experiment, dataset: Dataset) -> Program:
 
     Raises:
         UserError: the batch is larger than the training set, or early stopping has nothing to
-            watch.
+            watch, or the optimizer needs an exact objective and would not have one.
     """
     batch_size = experiment.batch_size or len(dataset.train)
     if batch_size > len(dataset.train):
@@ -113,6 +113,13 @@ def prepare(experiment: Experiment, dataset: Dataset) -> Program:
         )
     if experiment.patience is not None and len(dataset.validation) == 0:
         raise UserError("--patience needs validation images")
+    if experiment.optimizer.exact and (
+        batch_size < len(dataset.train) or experiment.augmentation or experiment.clip_norm
+    ):
+        raise UserError(
+            f"{type(experiment.optimizer).__name__} needs the same objective at every step: "
+            f"--batch-size None (all {len(dataset.train)} images), no augmentation, no --clip-norm"
+        )
     static, hyper = split(experiment)
     length = max(len(dataset.validation), len(dataset.test))
     splits = {
@@ -134,7 +141,13 @@ def prepare(experiment: Experiment, dataset: Dataset) -> Program:
 
 
 def resolve(experiment: Experiment, dataset: Dataset) -> Experiment:
-    """The experiment with what the data decide filled in: the number of classes."""
+    """The experiment with what the data decide filled in: the number of classes.
+
+    Raises:
+        UserError: a classifier, and images without labels.
+    """
+    if dataset.num_classes == 0 and hasattr(experiment.model, "num_classes"):
+        raise UserError(f"--data {dataset.name} has no labels: there are no classes to tell apart")
     if getattr(experiment.model, "num_classes", dataset.num_classes) == dataset.num_classes:
         return experiment
     model = experiment.model.clone(num_classes=dataset.num_classes)

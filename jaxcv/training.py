@@ -153,12 +153,12 @@ def apply(
 
 def transform(
     experiment: Experiment, learning_rate: float | Float[Array, ""]
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """The optimizer at one step's learning rate, behind the clipping of the gradient."""
     rule = experiment.optimizer.transform(learning_rate)
-    if experiment.clip_norm is None:
-        return rule
-    return optax.chain(optax.clip_by_global_norm(experiment.clip_norm), rule)
+    if experiment.clip_norm is not None:
+        rule = optax.chain(optax.clip_by_global_norm(experiment.clip_norm), rule)
+    return optax.with_extra_args_support(rule)
 
 
 def init(
@@ -251,12 +251,21 @@ def train_step(
         totals = experiment.loss.totals(outputs, images, labels, params)
         return experiment.loss.objective(totals, params), (totals, batch_stats)
 
-    gradients, (totals, batch_stats) = jax.grad(objective, has_aux=True)(state.params)
-    learning_rate = experiment.optimizer.learning_rate * experiment.schedule.factor(
+    optimizer = experiment.optimizer
+    (value, (totals, batch_stats)), gradients = optimizer.value_and_grad(
+        objective, state.params, state.opt_state
+    )
+    learning_rate = optimizer.learning_rate * experiment.schedule.factor(
         state.step, steps_per_epoch, epochs
     )
     updates, opt_state = transform(experiment, learning_rate).update(
-        gradients, state.opt_state, state.params
+        gradients,
+        state.opt_state,
+        state.params,
+        # What a line search asks for; other rules take no notice.
+        value=value,
+        grad=gradients,
+        value_fn=lambda params: objective(params)[0],
     )
     return TrainState(
         params=optax.apply_updates(state.params, updates),

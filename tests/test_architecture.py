@@ -17,6 +17,7 @@ PURE = (
     "jaxcv.layers",
     "jaxcv.models",
     "jaxcv.losses",
+    "jaxcv.reconstruction",
     "jaxcv.metrics",
     "jaxcv.optimizers",
     "jaxcv.training",

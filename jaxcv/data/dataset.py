@@ -14,10 +14,10 @@ class Records:
 
     Attributes:
         images: uint8, shape (n, height, width, channels); the training pool first, then the test
-            images.
+            images. Without classes float32 too, and all of them are the pool.
         labels: int32, shape (n,), class indices.
         pool: How many of the images are the training pool.
-        classes: The class names; their number is the number of classes.
+        classes: The class names; their number is the number of classes. None for no labels.
     """
 
     images: np.ndarray
@@ -36,6 +36,8 @@ class Records:
                 another dtype than stated above, or a label is not a class.
         """
         check_arrays(name, self.images, self.labels, len(self.classes))
+        if not self.classes and self.pool == len(self.images):
+            return self
         if not 0 < self.pool < len(self.images):
             raise UserError(
                 f"{name}: {self.pool} training and {len(self.images) - self.pool} test images; "
