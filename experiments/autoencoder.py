@@ -5,7 +5,24 @@ python experiments/autoencoder.py --solver adam      # 5,000 full-batch epochs
 python experiments/autoencoder.py --data-file patches.h5 --hidden 100
 """
 
-from jaxcv import LBFGS, SGD, Adam, Choice, Experiment, SparseReconstruction, main, models
+import numpy as np
+
+from jaxcv import (
+    LBFGS,
+    SGD,
+    Adam,
+    Choice,
+    Experiment,
+    Result,
+    SparseReconstruction,
+    load,
+    main,
+    models,
+)
+from jaxcv.data import load as load_data
+from jaxcv.data import raw_patches
+from jaxcv.plots import patch_grids, save
+from jaxcv.reports import write_report
 
 
 def experiment(optimizer, epochs: int, batch_size: int | None = None) -> Experiment:
@@ -30,5 +47,18 @@ solvers = Choice(
     note="full-batch L-BFGS, Adam or gradient descent, or Adam on mini-batches",
 )
 
+
+def show_patches(result: Result) -> None:
+    """Adds 200 patches before and after preprocessing to the run's page."""
+    it = load(result.workdir).experiment
+    place = (it.data, it.data_dir, it.data_seed)
+    raw = raw_patches(*place, it.data_file, it.data_key)[:200]
+    data = load_data(*place, it.validation, it.data_file, it.data_key)
+    shown = raw if raw.dtype == np.uint8 else (raw - raw.min()) / (raw.max() - raw.min())
+    figure = patch_grids({"as drawn": shown, "as learnt from": data.images[:200]})
+    save(figure, result.workdir / "figures" / "patches.png")
+    write_report(result.workdir)
+
+
 if __name__ == "__main__":
-    main(solvers)
+    main(solvers, then=show_patches)

@@ -13,12 +13,15 @@ from jaxtyping import Array, PyTree, Real
 from jaxcv import plots
 from jaxcv.data.dataset import Dataset
 from jaxcv.losses import CrossEntropy, Loss
+from jaxcv.reconstruction import SparseReconstruction
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Test images in the grid of predictions.
 _SHOWN = 24
+# Of images beside their reconstructions.
+_PAIRS = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Finished:
         dataset: what was trained and tested on.
         params: the trained parameters.
         predictions: what the network says of all test images, in the order of `dataset.test`.
+        totals: the loss's, of the test images.
         metrics: the records of metrics.jsonl.
         best_epoch: the epoch that the curves mark.
     """
@@ -36,6 +40,7 @@ class Finished:
     dataset: Dataset
     params: PyTree
     predictions: Real[np.ndarray, "n_test ..."]
+    totals: Mapping[str, Any]
     metrics: Sequence[Mapping[str, Any]]
     best_epoch: int
 
@@ -88,6 +93,29 @@ def _classification(loss: CrossEntropy, finished: Finished) -> dict[str, "Figure
             if linear
             else plots.filters(weights, dataset.image_shape)
         )
+    return figures
+
+
+@pictures.register(SparseReconstruction)
+def _autoencoding(loss: SparseReconstruction, finished: Finished) -> dict[str, "Figure"]:
+    """Features, images beside what was made of them, the terms of the cost, activations."""
+    dataset = finished.dataset
+    count = min(_PAIRS, len(dataset.test))
+    shown = np.random.default_rng(0).choice(len(dataset.test), count, replace=False)
+    means = np.exp(np.asarray(finished.totals["log_on"], np.float64)) / finished.totals["count"]
+    figures = {
+        "reconstructions": plots.image_rows(
+            {
+                "images": dataset.images[dataset.test[shown]],
+                "reconstructions": finished.predictions[shown],
+            }
+        ),
+        "cost_terms": plots.cost_terms(finished.metrics),
+        "activations": plots.activations(means, loss.sparsity),
+    }
+    kernel = first_kernel(finished.params, dataset.image_shape)
+    if kernel is not None:
+        figures["features"] = plots.features(np.asarray(kernel), dataset.image_shape)
     return figures
 
 

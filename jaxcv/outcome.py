@@ -59,6 +59,7 @@ def conclude(
         dataset=dataset,
         params=chosen.params,
         predictions=program.predictions(chosen.params, chosen.batch_stats, dataset.test),
+        totals=totals,
         metrics=lines,
         best_epoch=best_epoch,
     )

@@ -11,6 +11,12 @@ from jaxcv.logs import read_metrics
 
 _CAPTIONS = {
     "curves": "What was minimised and what is scored, by epoch.",
+    "features": "What each hidden unit looks for: its weights as a picture, scaled alone, those "
+    "with the largest norm first. Mid grey is zero.",
+    "patches": "Patches as they were drawn, and as they are learnt from.",
+    "reconstructions": "Images, and what the network makes of them.",
+    "cost_terms": "The cost and its terms by epoch.",
+    "activations": "How active the hidden units are on average, and how active they should be.",
     "weights": "The weights that see the image, each unit or class scaled alone: bright pixels "
     "speak for it, dark ones against. Mid grey is zero.",
     "templates": "The weights of each class as a picture: bright pixels speak for it, dark ones "

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Real
+
 from jaxcv.data import cifar10, digits, patches, splits, tfds
 from jaxcv.data.cache import Source, recall
 from jaxcv.data.dataset import Dataset
 from jaxcv.errors import UserError
 
-__all__ = ["Dataset", "load"]
+__all__ = ["Dataset", "load", "raw_patches"]
 
 # The names --data knows; "tfds:NAME" and "patches:NAME" are the families beside them.
 _SOURCES: dict[str, Callable[[Path | None], Source]] = {
@@ -47,25 +50,39 @@ def load(
         >>> len(digits.train), len(digits.validation), len(digits.test)
         (1337, 100, 360)
     """
-    place = None if data_dir is None else Path(data_dir)
-    family, _, of = data.partition(":")
     if data_file is not None and data != "patches":
         raise UserError(f"--data-file holds patches: --data must be patches, not {data}")
     if data_key is not None and data_file is None:
         raise UserError("--data-key names a data set in a file: --data-file must name the file")
     try:
-        if family == "patches":
-            pictures = _source(of, place) if ":" in data else None
-            found = patches.source(data_seed, data_file, data_key, pictures)
+        if data.split(":")[0] == "patches":
+            pictures = _pictures(data, data_dir)
+            records = recall(patches.source(data_seed, data_file, data_key, pictures))
         else:
-            found = _source(data, place)
-        records = recall(found)
+            records = recall(_source(data, None if data_dir is None else Path(data_dir)))
     # No permission, a failing disk, a file that vanishes: nothing jaxcv does wrong.
     except OSError as error:
         raise UserError(
             f"cannot read {error.filename or data}: {error.strerror or error}"
         ) from error
     return splits.draw(data, records, data_seed, validation)
+
+
+def raw_patches(
+    data: str,
+    data_dir: Path | str | None = None,
+    data_seed: int = 0,
+    data_file: str | None = None,
+    data_key: str | None = None,
+) -> Real[np.ndarray, "n height width channels"]:
+    """The patches that `load` would preprocess, in the same order, as they are; arguments alike."""
+    return patches.raw(data_seed, data_file, data_key, _pictures(data, data_dir))
+
+
+def _pictures(data: str, data_dir: Path | str | None) -> Source | None:
+    """What "patches:NAME" draws from; None for "patches", the photographs."""
+    _, colon, of = data.partition(":")
+    return _source(of, None if data_dir is None else Path(data_dir)) if colon else None
 
 
 def _source(data: str, data_dir: Path | None) -> Source:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Real, UInt8
 
 from jaxcv.data.cache import Source, recall
 from jaxcv.data.dataset import Records
@@ -43,12 +43,24 @@ def source(
     """
 
     def read() -> Records:
-        if data_file is not None:
-            return _records(preprocess(read_images(Path(data_file), data_key)))
-        return _records(preprocess(draw(_pictures(pictures), data_seed)))
+        images = preprocess(raw(data_seed, data_file, data_key, pictures))
+        labels = np.zeros(len(images), np.int32)
+        return Records(images=images, labels=labels, pool=len(images), classes=())
 
     # Drawing is as quick as reading what was drawn.
     return Source(name="patches", read=read, kept=False)
+
+
+def raw(
+    data_seed: int,
+    data_file: str | None = None,
+    data_key: str | None = None,
+    pictures: Source | None = None,
+) -> Real[np.ndarray, "n height width channels"]:
+    """Give the patches of `source` as they were before preprocessing, in the same order."""
+    if data_file is not None:
+        return read_images(Path(data_file), data_key)
+    return draw(_pictures(pictures), data_seed)
 
 
 def draw(
@@ -105,8 +117,3 @@ def _pictures(of: Source | None) -> Pictures:
         return photographs()
     records = recall(of)
     return list(records.images[: records.pool])
-
-
-def _records(images: Float32[np.ndarray, "n height width 1"]) -> Records:
-    labels = np.zeros(len(images), np.int32)
-    return Records(images=images, labels=labels, pool=len(images), classes=())

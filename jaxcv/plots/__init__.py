@@ -1,5 +1,13 @@
 """Figures of a run: values in, a matplotlib `Figure` out, and `save` makes a file of it."""
 
+from jaxcv.plots.autoencoding import (
+    activations,
+    cost_terms,
+    costs_against,
+    features,
+    image_rows,
+    patch_grids,
+)
 from jaxcv.plots.maps import side_by_side
 from jaxcv.plots.outcomes import confusion, predictions
 from jaxcv.plots.style import save
@@ -7,10 +15,16 @@ from jaxcv.plots.training import curves
 from jaxcv.plots.weights import filter_grid, filters, templates
 
 __all__ = [
+    "activations",
     "confusion",
+    "cost_terms",
+    "costs_against",
     "curves",
+    "features",
     "filter_grid",
     "filters",
+    "image_rows",
+    "patch_grids",
     "predictions",
     "save",
     "side_by_side",
