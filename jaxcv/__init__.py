@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jaxcv import layers, losses, models, ops, optimizers, reference
     from jaxcv.augment import RandomFlip, RandomRotation, RandomTranslation
+    from jaxcv.comparison import compare
     from jaxcv.errors import UserError
     from jaxcv.experiment import Experiment
     from jaxcv.fitting import Result, fit
@@ -54,6 +55,7 @@ _HOMES = {
     "Trained": "trained",
     "UserError": "errors",
     "WarmupCosine": "optimizers",
+    "compare": "comparison",
     "fit": "fitting",
     "load": "trained",
     "main": "script",
@@ -79,6 +81,7 @@ __all__ = [
     "Trained",
     "UserError",
     "WarmupCosine",
+    "compare",
     "fit",
     "layers",
     "load",

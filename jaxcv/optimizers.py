@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Number = float | Float[Array, ""]
 
+_global_norm = jax.jit(optax.global_norm)
+
 # Parameters to the number that is minimised, and what else was computed on the way.
 Objective = Callable[[PyTree], tuple[Float[Array, ""], Any]]
 
@@ -217,7 +219,7 @@ class LBFGS:
         """The gradient's norm after the step, and how often the search evaluated the gradient."""
         search = opt_state[-1]
         return {
-            "gradient_norm": optax.global_norm(search.grad),
+            "gradient_norm": _global_norm(search.grad),
             "evaluations": search.info.num_linesearch_steps,
         }
 

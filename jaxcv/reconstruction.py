@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -87,6 +87,7 @@ def _backward(residuals: Any, upstream: tuple[PerUnit, PerUnit]) -> tuple[Array]
 log_activation_sums.defvjp(_forward, _backward)
 
 
+@runtime_checkable
 class _Autoencoded(Protocol):
     """What the loss needs of an autoencoder's outputs."""
 

@@ -184,10 +184,12 @@ def init(
             params,
         )
     )
+    opt_state = transform(experiment, 0.0).init(params)
     return TrainState(
         params=params,
         batch_stats=batch_stats,
-        opt_state=transform(experiment, 0.0).init(params),
+        # Types as a step leaves them, no weak ones: the second chunk would be compiled anew.
+        opt_state=jax.tree.map(lambda x: jnp.asarray(x, x.dtype), opt_state),
         step=jnp.zeros((), jnp.int32),
         key=key,
         totals=jax.tree.map(lambda t: jnp.zeros(t.shape, t.dtype), totals),

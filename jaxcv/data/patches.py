@@ -27,7 +27,7 @@ _PHOTOGRAPHS = {
     "sklearn": ("datasets/images/china.jpg", "datasets/images/flower.jpg"),
 }
 
-Pictures = Sequence[UInt8[np.ndarray, "height width channels"]]
+Pictures = Sequence[UInt8[np.ndarray, "_height _width channels"]]
 
 
 def source(
@@ -65,7 +65,7 @@ def raw(
 
 def draw(
     pictures: Pictures, seed: int, count: int = COUNT, size: int = SIZE
-) -> UInt8[np.ndarray, "count size size channels"]:
+) -> UInt8[np.ndarray, "{count} {size} {size} channels"]:
     """Cut random patches: a picture at random, then a place in it, each as likely as any other.
 
     Args:
@@ -89,7 +89,7 @@ def draw(
     return patches
 
 
-def photographs() -> list[UInt8[np.ndarray, "height width 3"]]:
+def photographs() -> list[UInt8[np.ndarray, "_height _width 3"]]:
     """Read the colour photographs that scikit-image and scikit-learn carry with them.
 
     Raises:

@@ -7,6 +7,7 @@ from jaxcv.plots.autoencoding import (
     features,
     image_rows,
     patch_grids,
+    titled_images,
 )
 from jaxcv.plots.maps import side_by_side
 from jaxcv.plots.outcomes import confusion, predictions
@@ -29,4 +30,5 @@ __all__ = [
     "save",
     "side_by_side",
     "templates",
+    "titled_images",
 ]

@@ -68,6 +68,21 @@ def image_rows(rows: Mapping[str, Real[np.ndarray, "n height width channels"]]) 
         return figure
 
 
+def titled_images(images: Mapping[str, Real[np.ndarray, "1 height width channels"]]) -> "Figure":
+    """Draw images side by side, a title over each.
+
+    Args:
+        images: title to a single image, uint8 or in [0, 1].
+    """
+    with drawing_style():
+        figure = new_figure(2.0 * len(images), 2.3, layout="constrained")
+        axes = np.atleast_1d(figure.subplots(1, len(images)))
+        for ax, (name, image) in zip(axes, images.items(), strict=True):
+            show_image(ax, image[0])
+            ax.set_title(name)
+        return figure
+
+
 def patch_grids(
     grids: Mapping[str, Real[np.ndarray, "n height width channels"]], columns: int = 20
 ) -> "Figure":
@@ -141,6 +156,7 @@ def activations(means: Float[np.ndarray, " hidden"], wanted: float) -> "Figure":
         figure = new_figure(9.0, 2.8, layout="constrained")
         ax = figure.subplots()
         ax.set_title("Mean activation of the hidden units")
+        ax.set_axisbelow(True)
         ax.bar(np.arange(1, len(ordered) + 1), ordered, color=BLUE, width=0.8)
         ax.axhline(wanted, color=VERMILION, linewidth=1.2, label=f"ρ = {wanted:g}")
         mean = ordered.mean()
