@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Number = float | Float[Array, ""]
 
-_global_norm = jax.jit(optax.global_norm)
+_global_norm = jax.jit(optax.tree.norm)
 
 # Parameters to the number that is minimised, and what else was computed on the way.
 Objective = Callable[[PyTree], tuple[Float[Array, ""], Any]]

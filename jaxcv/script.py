@@ -63,7 +63,7 @@ class Choice:
         """The experiment that a command line chooses, and the flags of a run with this one."""
         names = list(self.experiments)
         name, wanted = names[0], f"--{self.flag}"
-        for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
             flag, equals, value = argument.partition("=")
             if flag == wanted:
                 name = value if equals else following

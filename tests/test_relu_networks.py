@@ -7,6 +7,8 @@ hidden layers are two wide at least carries w·x as relu(w·x) − relu(−w·x)
 least squares.
 """
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,7 +45,7 @@ def outputs(widths: tuple[int, ...], kernels, x: np.ndarray) -> np.ndarray:
 
 def layers(inputs: int, widths: tuple[int, ...]) -> list[tuple[int, int]]:
     sizes = [inputs, *widths, 1]
-    return list(zip(sizes[:-1], sizes[1:], strict=True))
+    return list(itertools.pairwise(sizes))
 
 
 @settings(max_examples=20)

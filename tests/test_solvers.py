@@ -1,8 +1,10 @@
 """L-BFGS in the training chunk, and the sparse autoencoder as a run."""
 
 import dataclasses
+import itertools
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,10 +21,11 @@ from jaxcv.exits import Interrupted
 from jaxcv.experiment import Experiment
 from jaxcv.fitting import fit
 from jaxcv.optimizers import LBFGS, SGD, Adam
-from jaxcv.programs import Pace, prepare, run_epoch
+from jaxcv.programs import Pace, Program, prepare, run_epoch
 from jaxcv.reconstruction import SparseReconstruction
 from jaxcv.script import Choice, RunFlags
 from jaxcv.trained import load
+from jaxcv.training import TrainState
 from tests import tiny
 
 LOSS = SparseReconstruction(decay=1e-3, sparsity_weight=0.1, sparsity=0.1)
@@ -71,12 +74,14 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outcome, "write_figures", lambda *arguments: [])
 
 
-def costs_of(workdir) -> list[float]:
-    return [
-        json.loads(x)["train_cost"]
-        for x in (workdir / "metrics.jsonl").read_text().split("\n")
-        if x
-    ]
+def costs_of(workdir: Path) -> list[float]:
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["train_cost"] for line in lines]
+
+
+def epoch(program: Program, state: TrainState) -> TrainState:
+    """One step on all patches."""
+    return list(run_epoch(program, state, program.order(state, 0), 0, Pace()))[-1][0]
 
 
 # --- L-BFGS -------------------------------------------------------------------------------------
@@ -98,15 +103,19 @@ def test_an_iteration_is_optax_own(data):
     solver = LBFGS().transform(1.0)
     opt_state = solver.init(params)
     again = optax.value_and_grad_from_state(cost)
-    for _ in range(5):
+
+    @jax.jit
+    def iteration(params, opt_state):
         value, gradient = again(params, state=opt_state)
         updates, opt_state = solver.update(
             gradient, opt_state, params, value=value, grad=gradient, value_fn=cost
         )
-        params = optax.apply_updates(params, updates)
-    for number in range(5):
-        for state, _ in run_epoch(program, state, program.order(state, number), 0, Pace()):  # noqa: B020
-            pass
+        return optax.apply_updates(params, updates), opt_state
+
+    for _ in range(3):
+        params, opt_state = iteration(params, opt_state)
+    for _ in range(3):
+        state = epoch(program, state)
     for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(params), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
 
@@ -115,16 +124,14 @@ def test_every_iteration_lowers_the_cost_and_one_compilation_serves(data):
     with jax.enable_x64(True):
         program = prepare(experiment(precision="float64"), data)
         state, _ = program.compile(program.initial_state(1))
-        costs, order = [], program.order(state, 0)
-        jax.block_until_ready(program.static.optimizer.report(state.opt_state))
+        costs = []
         with tiny.compilations() as compiled:
             for _ in range(12):
-                for state, _ in run_epoch(program, state, order, 0, Pace()):  # noqa: B020
-                    pass
-                costs.append(state.totals)
+                state = epoch(program, state)
+                costs.append(jax.device_get(state.totals))
         assert [name for name in compiled if "train_chunk" in name] == []
-        values = [LOSS.metrics(jax.device_get(totals))["cost"] for totals in costs]
-    assert all(b < a for a, b in zip(values, values[1:], strict=False))
+        values = [LOSS.metrics(totals)["cost"] for totals in costs]
+    assert all(b < a for a, b in itertools.pairwise(values))
 
 
 @pytest.mark.parametrize(
