@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +21,7 @@ def drawn(rng, scale=1.0, batch=7):
 
 
 def cost(params, images, loss=LOSS, mask=None):
-    outputs = MODEL.apply({"params": params}, jnp.asarray(images))
+    outputs: Any = MODEL.apply({"params": params}, jnp.asarray(images))
     labels = jnp.zeros(len(images), jnp.int32)
     totals = loss.totals(outputs, jnp.asarray(images), labels, params, mask)
     return loss.objective(totals, params), totals
@@ -140,7 +142,7 @@ def test_metrics_are_the_cost_and_its_terms(rng):
     squares = sum(np.square(layer["kernel"]).sum() for layer in (encoder, decoder))
     assert terms[1] == pytest.approx(LOSS.decay * squares / 2, rel=1e-5)
     assert metrics["activation"] == pytest.approx(hidden.mean(), rel=1e-5)
-    outputs = MODEL.apply({"params": params}, jnp.asarray(images))
+    outputs: Any = MODEL.apply({"params": params}, jnp.asarray(images))
     np.testing.assert_allclose(
         LOSS.predictions(outputs).reshape(len(x), -1), again, rtol=1e-5, atol=1e-6
     )

@@ -95,12 +95,12 @@ def test_an_iteration_is_optax_own(data):
     images = jnp.asarray(data.images)
 
     def cost(params):
-        outputs = experiment().model.apply({"params": params}, images)
+        outputs: Any = experiment().model.apply({"params": params}, images)
         return LOSS.objective(
             LOSS.totals(outputs, images, jnp.zeros(40, jnp.int32), params), params
         )
 
-    solver = LBFGS().transform(1.0)
+    solver: Any = LBFGS().transform(1.0)
     opt_state = solver.init(params)
     again = optax.value_and_grad_from_state(cost)
 
