@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 Number = float | Float[Array, ""]
 
-_global_norm = jax.jit(optax.tree.norm)
+
+@jax.jit
+def _global_norm(tree: PyTree) -> Float[Array, ""]:
+    """Root of the sum of all squares."""
+    return jnp.sqrt(sum(jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(tree)))
+
 
 # Parameters to the number that is minimised, and what else was computed on the way.
 Objective = Callable[[PyTree], tuple[Float[Array, ""], Any]]
@@ -199,6 +204,8 @@ class LBFGS:
 
     def transform(self, learning_rate: Number) -> "optax.GradientTransformation":
         """The Optax transformation; its update needs the objective."""
+        import optax
+
         search = optax.scale_by_zoom_linesearch(
             max_linesearch_steps=self.search_steps, initial_guess_strategy="one"
         )
@@ -211,6 +218,8 @@ class LBFGS:
 
         Only the first step has no line search behind it.
         """
+        import optax
+
         remembered = optax.value_and_grad_from_state(lambda params: objective(params)[0])
         value, gradient = remembered(params, state=opt_state)
         return (value, objective(params)[1]), gradient

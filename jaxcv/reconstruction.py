@@ -40,7 +40,7 @@ def _summed(logits: Float[Array, "batch hidden"]) -> _Saturation:
     off = logits.shape[0] - on
     saturated = jnp.any((on < _LEAST_SUM) | (off < _LEAST_SHARE_OFF * logits.shape[0]))
     # A third of the step's time is saved where the logarithms need not be taken one by one.
-    logs = jax.lax.cond(
+    log_on, log_off = jax.lax.cond(
         saturated,
         lambda logits, on, off: _sums_of_logarithms(logits),
         lambda logits, on, off: (jnp.log(on), jnp.log(off)),
@@ -48,7 +48,7 @@ def _summed(logits: Float[Array, "batch hidden"]) -> _Saturation:
         on,
         off,
     )
-    return _Saturation(*logs, saturated)
+    return _Saturation(log_on, log_off, saturated)
 
 
 @jax.custom_vjp
