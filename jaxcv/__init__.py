@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jaxcv import layers, losses, models, ops, optimizers, reference
     from jaxcv.augment import RandomFlip, RandomRotation, RandomTranslation
+    from jaxcv.comparison import compare
     from jaxcv.errors import UserError
     from jaxcv.experiment import Experiment
     from jaxcv.fitting import Result, fit
     from jaxcv.losses import CrossEntropy
     from jaxcv.optimizers import (
+        LBFGS,
         SGD,
         Adagrad,
         Adam,
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
         RMSprop,
         WarmupCosine,
     )
-    from jaxcv.script import main
+    from jaxcv.reconstruction import SparseReconstruction
+    from jaxcv.script import Choice, main
     from jaxcv.trained import Trained, load
 
 # XLA:CPU prints a screenful of false alarm for each program that it loads from the compilation
@@ -39,9 +42,11 @@ _HOMES = {
     "Adagrad": "optimizers",
     "Adam": "optimizers",
     "AdamW": "optimizers",
+    "Choice": "script",
     "Constant": "optimizers",
     "CrossEntropy": "losses",
     "Experiment": "experiment",
+    "LBFGS": "optimizers",
     "Momentum": "optimizers",
     "Piecewise": "optimizers",
     "Result": "fitting",
@@ -50,9 +55,11 @@ _HOMES = {
     "RandomRotation": "augment",
     "RandomTranslation": "augment",
     "SGD": "optimizers",
+    "SparseReconstruction": "reconstruction",
     "Trained": "trained",
     "UserError": "errors",
     "WarmupCosine": "optimizers",
+    "compare": "comparison",
     "fit": "fitting",
     "load": "trained",
     "main": "script",
@@ -60,10 +67,12 @@ _HOMES = {
 _MODULES = {"layers", "losses", "models", "ops", "optimizers", "reference"}
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Adagrad",
     "Adam",
     "AdamW",
+    "Choice",
     "Constant",
     "CrossEntropy",
     "Experiment",
@@ -74,9 +83,11 @@ __all__ = [
     "RandomRotation",
     "RandomTranslation",
     "Result",
+    "SparseReconstruction",
     "Trained",
     "UserError",
     "WarmupCosine",
+    "compare",
     "fit",
     "layers",
     "load",

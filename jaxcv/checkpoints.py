@@ -26,10 +26,17 @@ _KEPT = 2
 
 @dataclasses.dataclass(frozen=True)
 class Best:
-    """The parameters with the best validation accuracy so far."""
+    """The parameters with the best validation score so far.
+
+    Attributes:
+        epoch: after which they were.
+        score: theirs on the validation images.
+        params: trainable parameters.
+        batch_stats: running statistics that belong to them.
+    """
 
     epoch: int
-    accuracy: float
+    score: float
     params: PyTree
     batch_stats: PyTree
 
@@ -71,7 +78,7 @@ def save(directory: Path, checkpoint: Checkpoint) -> Path:
         if best is None
         else {
             "epoch": best.epoch,
-            "accuracy": best.accuracy,
+            "score": best.score,
             "params": jax.device_get(best.params),
             "batch_stats": jax.device_get(best.batch_stats),
         },

@@ -40,17 +40,21 @@ class Experiment:
         schedule: factor on the learning rate over the epochs
         augmentation: random transformations of the training images, in order
         name: names the default workdir, runs/NAME
-        data: digits, cifar10 or tfds:NAME
+        data: digits, cifar10 or tfds:NAME; patches of photographs, or patches:NAME of images
         data_dir: where the data lie; else $JAXCV_DATA_DIR, $TFDS_DATA_DIR, the user's cache
-        data_seed: which images are held out for validation
-        validation: images held out of training (default: 5,000 of CIFAR-10, a tenth elsewhere)
+        data_file: an HDF5 file that holds the patches, (N, 3, H, W) or (N, H, W, 3)
+        data_key: the data set in that file, where more than one could be meant
+        data_seed: which images are held out for validation, which patches are drawn
+        validation: images held out of training (default: 5,000 of CIFAR-10, none of patches, a
+            tenth elsewhere)
         normalization: pixels in [0, 1] minus the mean training pixel, or also divided by their
             standard deviation
         epochs: passes over the training images
-        batch_size: images a step; the last partial batch of an epoch is dropped
+        batch_size: images a step, None for all at once; the last partial batch of an epoch is
+            dropped
         clip_norm: largest global norm of a gradient
-        patience: stop after so many epochs without a better validation accuracy, and keep the
-            best parameters
+        patience: stop after so many epochs without a better score on the validation images, and
+            keep the best parameters
         seed: initialisation, shuffling, augmentation and dropout
         precision: the network's compute type; parameters stay float32 under bfloat16
     """
@@ -63,11 +67,13 @@ class Experiment:
     name: str = "experiment"
     data: str = "digits"
     data_dir: str | None = None
+    data_file: str | None = None
+    data_key: str | None = None
     data_seed: Index = 0
     validation: Index | None = None
     normalization: Normalization = "mean_pixel"
     epochs: Count = 10
-    batch_size: Count = 128
+    batch_size: Count | None = 128
     clip_norm: Positive | None = None
     patience: Count | None = None
     seed: Index = 0
@@ -95,6 +101,8 @@ _NOT_COMPILED = {
     "name": "static",
     "data": "",
     "data_dir": None,
+    "data_file": None,
+    "data_key": None,
     "data_seed": 0,
     "validation": None,
     "epochs": 1,

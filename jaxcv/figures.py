@@ -1,18 +1,48 @@
-"""Which pictures a run leaves in figures/, from its parameters and its metrics."""
+"""Which pictures a run leaves in figures/: what its loss can show of its test images."""
 
+import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree, Real
 
 from jaxcv import plots
 from jaxcv.data.dataset import Dataset
+from jaxcv.losses import CrossEntropy, Loss
+from jaxcv.reconstruction import SparseReconstruction
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Test images in the grid of predictions.
 _SHOWN = 24
+# Of images beside their reconstructions.
+_PAIRS = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """What a run has come to, on the host.
+
+    Attributes:
+        dataset: what was trained and tested on.
+        params: the trained parameters.
+        predictions: what the network says of all test images, in the order of `dataset.test`.
+        totals: the loss's, of the test images.
+        metrics: the records of metrics.jsonl.
+        best_epoch: the epoch that the curves mark.
+    """
+
+    dataset: Dataset
+    params: PyTree
+    predictions: Real[np.ndarray, "n_test ..."]
+    totals: Mapping[str, Any]
+    metrics: Sequence[Mapping[str, Any]]
+    best_epoch: int
 
 
 def first_kernel(params: PyTree, image_shape: Sequence[int]) -> Array | np.ndarray | None:
@@ -30,40 +60,31 @@ def first_kernel(params: PyTree, image_shape: Sequence[int]) -> Array | np.ndarr
     return kernels[0] if kernels else None
 
 
-def write_figures(
-    directory: Path,
-    params: PyTree,
-    dataset: Dataset,
-    test_probabilities: Float[np.ndarray, "n_test classes"],
-    metrics: Sequence[Mapping[str, Any]],
-    best_epoch: int,
-) -> list[Path]:
-    """Draws curves, first-layer weights, predictions and the confusion matrix.
+@functools.singledispatch
+def pictures(loss: Loss, finished: Finished) -> dict[str, "Figure"]:
+    """The figures that a loss has beside the curves, by name; register those of a new one."""
+    kernel = first_kernel(finished.params, finished.dataset.image_shape)
+    if kernel is None:
+        return {}
+    return {"weights": plots.filters(np.asarray(kernel), finished.dataset.image_shape)}
 
-    Args:
-        directory: figures/ of a workdir.
-        params: the trained parameters.
-        dataset: what was trained and tested on.
-        test_probabilities: of all test images, in the order of `dataset.test`.
-        metrics: the records of metrics.jsonl.
-        best_epoch: the epoch that the curves mark.
 
-    Returns:
-        The files written.
-    """
+@pictures.register(CrossEntropy)
+def _classification(loss: CrossEntropy, finished: Finished) -> dict[str, "Figure"]:
+    """Predictions, the confusion matrix, and the weights as filters or templates."""
+    dataset, probabilities = finished.dataset, finished.predictions
     labels = dataset.labels[dataset.test]
     shown = np.random.default_rng(0).choice(len(labels), min(_SHOWN, len(labels)), replace=False)
     figures = {
-        "curves": plots.curves(metrics, best_epoch),
         "predictions": plots.predictions(
             dataset.images[dataset.test[shown]],
             labels[shown],
-            test_probabilities[shown],
+            probabilities[shown],
             dataset.classes,
         ),
-        "confusion": plots.confusion(labels, test_probabilities.argmax(axis=1), dataset.classes),
+        "confusion": plots.confusion(labels, probabilities.argmax(axis=1), dataset.classes),
     }
-    kernel = first_kernel(params, dataset.image_shape)
+    kernel = first_kernel(finished.params, dataset.image_shape)
     if kernel is not None:
         weights = np.asarray(kernel, np.float32)
         linear = weights.ndim == 2 and weights.shape[1] == dataset.num_classes
@@ -72,6 +93,48 @@ def write_figures(
             if linear
             else plots.filters(weights, dataset.image_shape)
         )
+    return figures
+
+
+@pictures.register(SparseReconstruction)
+def _autoencoding(loss: SparseReconstruction, finished: Finished) -> dict[str, "Figure"]:
+    """Features, images beside what was made of them, the terms of the cost, activations."""
+    dataset = finished.dataset
+    count = min(_PAIRS, len(dataset.test))
+    shown = np.random.default_rng(0).choice(len(dataset.test), count, replace=False)
+    means = np.exp(np.asarray(finished.totals["log_on"], np.float64)) / finished.totals["count"]
+    figures = {
+        "reconstructions": plots.image_rows(
+            {
+                "images": dataset.images[dataset.test[shown]],
+                "reconstructions": finished.predictions[shown],
+            }
+        ),
+        "cost_terms": plots.cost_terms(finished.metrics),
+        "activations": plots.activations(means, loss.sparsity),
+    }
+    kernel = first_kernel(finished.params, dataset.image_shape)
+    if kernel is not None:
+        figures["features"] = plots.features(np.asarray(kernel), dataset.image_shape)
+    return figures
+
+
+def write_figures(directory: Path, loss: Loss, finished: Finished) -> list[Path]:
+    """Draws the curves and what the loss has beside them.
+
+    Args:
+        directory: figures/ of a workdir.
+        loss: decides what there is to see.
+        finished: what is drawn.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OSError: the place cannot be written.
+    """
+    figures = {"curves": plots.curves(finished.metrics, finished.best_epoch)}
+    figures |= pictures(loss, finished)
     paths = []
     for name, figure in figures.items():
         path = directory / f"{name}.png"

@@ -1,13 +1,16 @@
 """What training minimises: cross-entropy on logits, and the penalty on large kernels."""
 
 import dataclasses
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree, Real
 
 from jaxcv.constraints import Fraction, NonNegative
+from jaxcv.metrics import ACCURACY, Score
 
 Scalar = Float[Array, ""]
 
@@ -57,22 +60,58 @@ def l2_penalty(params: PyTree) -> Scalar:
     return 0.5 * sum(squares, start=jnp.zeros((), jnp.result_type(*squares, jnp.float32)))
 
 
+Totals = dict[str, Array]
+
+
 @runtime_checkable
 class Loss(Protocol):
-    """A loss: totals of a batch, and the objective whose gradient is followed."""
+    """A loss: totals of a batch, the objective whose gradient is followed, and what is reported.
+
+    Totals of two sets of examples `combine` to those of both, so that an epoch or a split is
+    counted batch by batch on the device; `metrics` then makes the reported numbers of them.
+    """
+
+    @property
+    def score(self) -> Score:
+        """Which of the metrics ranks models."""
+        ...
 
     def totals(
         self,
-        outputs: Real[Array, "batch ..."],
+        outputs: PyTree,
         images: Real[Array, "batch ..."],
         labels: Int[Array, " batch"],
+        params: PyTree,
         mask: Bool[Array, " batch"] | None = None,
-    ) -> dict[str, Array]:
-        """Sums over the batch; the examples that the mask leaves out add nothing."""
+    ) -> Totals:
+        """Sums over the batch; the examples that the mask leaves out add nothing.
+
+        Args:
+            outputs: the network's, of the images.
+            images: as the network saw them.
+            labels: class of each.
+            params: the network's; a penalty that is to be reported is among the sums.
+            mask: which examples count; None for all.
+        """
         ...
 
-    def objective(self, totals: dict[str, Array], params: PyTree) -> Scalar:
+    def combine(self, one: Totals, other: Totals) -> Totals:
+        """The totals of two sets of examples together."""
+        ...
+
+    def objective(self, totals: Totals, params: PyTree) -> Scalar:
         """The number to minimise, from a batch's totals and the parameters."""
+        ...
+
+    def metrics(self, totals: Mapping[str, Any]) -> dict[str, float]:
+        """What is reported of a set of examples, from its totals on the host.
+
+        The first is the loss itself; `score` names one of them.
+        """
+        ...
+
+    def predictions(self, outputs: PyTree) -> Real[Array, "batch ..."]:
+        """What the network says of the images, for people to read."""
         ...
 
 
@@ -88,13 +127,19 @@ class CrossEntropy:
     label_smoothing: Fraction = 0.0
     l2: NonNegative = 0.0
 
+    @property
+    def score(self) -> Score:
+        """Accuracy."""
+        return ACCURACY
+
     def totals(
         self,
         outputs: Float[Array, "batch classes"],
         images: Real[Array, "batch ..."],
         labels: Int[Array, " batch"],
+        params: PyTree,
         mask: Bool[Array, " batch"] | None = None,
-    ) -> dict[str, Array]:
+    ) -> Totals:
         """`loss` (nats, without the penalty), `correct` and `count`, summed over the batch."""
         losses = cross_entropy_per_example(outputs, labels, self.label_smoothing)
         correct = jnp.argmax(outputs, axis=-1) == labels
@@ -106,6 +151,27 @@ class CrossEntropy:
             "count": jnp.sum(mask, dtype=jnp.int32),
         }
 
-    def objective(self, totals: dict[str, Array], params: PyTree) -> Scalar:
+    def combine(self, one: Totals, other: Totals) -> Totals:
+        """Sums of both."""
+        return jax.tree.map(jnp.add, one, other)
+
+    def objective(self, totals: Totals, params: PyTree) -> Scalar:
         """Mean cross-entropy of the batch + l2 · ½ Σ w²."""
         return totals["loss"] / totals["count"] + self.l2 * l2_penalty(params)
+
+    def metrics(self, totals: Mapping[str, Any]) -> dict[str, float]:
+        """Mean `loss` in nats, without the penalty, and `accuracy` as a fraction.
+
+        Example:
+            >>> CrossEntropy().metrics({"loss": 46.0, "correct": 10, "count": 20})
+            {'loss': 2.3, 'accuracy': 0.5}
+        """
+        count = int(totals["count"])
+        return {
+            "loss": float(np.float64(totals["loss"]) / count),
+            "accuracy": int(totals["correct"]) / count,
+        }
+
+    def predictions(self, outputs: Float[Array, "batch classes"]) -> Float[Array, "batch classes"]:
+        """Class probabilities."""
+        return jax.nn.softmax(outputs, axis=-1)

@@ -1,26 +1,48 @@
-"""From sums over examples to the numbers that are reported."""
+"""What a model is judged by: the name of a figure, and which way is better."""
 
+import dataclasses
+import math
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
+from jaxcv.errors import UserError
 
 
-def means(totals: Mapping[str, Any]) -> dict[str, float]:
-    """Mean loss and accuracy of a set of examples.
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """The metric that ranks models: the best epoch, early stopping and result.json go by it.
 
-    Args:
-        totals: `loss` (summed), `correct` and `count`, on the host.
-
-    Returns:
-        `loss` in nats an example and `accuracy` as a fraction.
+    Attributes:
+        name: of the metric: val_NAME, test_NAME.
+        larger_is_better: as of an accuracy; false as of a cost.
 
     Example:
-        >>> means({"loss": 46.0, "correct": 10, "count": 20})
-        {'loss': 2.3, 'accuracy': 0.5}
+        >>> ACCURACY.improves(0.9, 0.8), COST.improves(0.9, 0.8), COST.improves(0.9, None)
+        (True, False, True)
     """
-    count = int(totals["count"])
-    return {
-        "loss": float(np.float64(totals["loss"]) / count),
-        "accuracy": int(totals["correct"]) / count,
-    }
+
+    name: str
+    larger_is_better: bool
+
+    def improves(self, value: float, on: float | None) -> bool:
+        """Whether a value is better than an earlier one; any value is better than none."""
+        if on is None:
+            return True
+        return value > on if self.larger_is_better else value < on
+
+
+ACCURACY = Score("accuracy", larger_is_better=True)
+COST = Score("cost", larger_is_better=False)
+
+
+def require_finite(metrics: Mapping[str, float], epoch: int) -> None:
+    """Refuses to go on with a run that has diverged.
+
+    Raises:
+        UserError: a metric of this epoch is infinite or no number.
+    """
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise UserError(
+                f"training diverged: the {name} is not finite in epoch {epoch}; "
+                "try a smaller --learning-rate"
+            )

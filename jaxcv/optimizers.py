@@ -6,18 +6,30 @@ optimizer's state is fixed by the part's type and its static fields.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
-from jaxcv.constraints import Fraction, NonNegative, Positive, shown
+from jaxcv.constraints import Count, Fraction, NonNegative, Positive, shown
 from jaxcv.errors import UserError
 
 if TYPE_CHECKING:
     import optax
 
 Number = float | Float[Array, ""]
+
+
+@jax.jit
+def _global_norm(tree: PyTree) -> Float[Array, ""]:
+    """Root of the sum of all squares."""
+    return jnp.sqrt(sum(jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(tree)))
+
+
+# Parameters to the number that is minimised, and what else was computed on the way.
+Objective = Callable[[PyTree], tuple[Float[Array, ""], Any]]
 
 
 @runtime_checkable
@@ -29,13 +41,52 @@ class Optimizer(Protocol):
         """The base learning rate; the schedule scales it."""
         ...
 
+    @property
+    def exact(self) -> bool:
+        """Whether the objective must be the same at every step: all images, nothing random."""
+        ...
+
     def transform(self, learning_rate: Number) -> "optax.GradientTransformation":
         """The Optax transformation at this step's learning rate."""
         ...
 
+    def value_and_grad(
+        self, objective: Objective, params: PyTree, opt_state: PyTree
+    ) -> tuple[tuple[Float[Array, ""], Any], PyTree]:
+        """The objective at the parameters, as `jax.value_and_grad(..., has_aux=True)` gives it."""
+        ...
+
+    def report(self, opt_state: PyTree) -> dict[str, Array]:
+        """What a line of metrics.jsonl tells of the rule's last step, beside the learning rate."""
+        ...
+
+    def has_converged(self, report: dict[str, float]) -> bool:
+        """Whether there is nothing more to gain, from what the rule has reported."""
+        ...
+
+
+class GradientRule:
+    """What is common to the rules that follow the gradient of a batch and never look further."""
+
+    exact = False
+
+    def value_and_grad(
+        self, objective: Objective, params: PyTree, opt_state: PyTree
+    ) -> tuple[tuple[Float[Array, ""], Any], PyTree]:
+        """The objective and its gradient, computed."""
+        return jax.value_and_grad(objective, has_aux=True)(params)
+
+    def report(self, opt_state: PyTree) -> dict[str, Array]:
+        """Nothing."""
+        return {}
+
+    def has_converged(self, report: dict[str, float]) -> bool:
+        """Never: the gradient of a batch is noise."""
+        return False
+
 
 @dataclasses.dataclass(frozen=True)
-class SGD:
+class SGD(GradientRule):
     """Stochastic gradient descent: w ← w − η·g.
 
     Attributes:
@@ -52,7 +103,7 @@ class SGD:
 
 
 @dataclasses.dataclass(frozen=True)
-class Momentum:
+class Momentum(GradientRule):
     """Gradient descent with momentum: v ← μ·v + g, w ← w − η·v (Sutskever et al. 2013).
 
     Attributes:
@@ -73,7 +124,7 @@ class Momentum:
 
 
 @dataclasses.dataclass(frozen=True)
-class Adam:
+class Adam(GradientRule):
     """Adam (Kingma & Ba 2015, algorithm 1).
 
     Attributes:
@@ -96,7 +147,7 @@ class Adam:
 
 
 @dataclasses.dataclass(frozen=True)
-class AdamW:
+class AdamW(GradientRule):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2).
 
     Attributes:
@@ -127,7 +178,7 @@ class AdamW:
 
 
 @dataclasses.dataclass(frozen=True)
-class Adagrad:
+class Adagrad(GradientRule):
     """Adagrad (Duchi et al. 2011): s ← s + g², w ← w − η·g/√(s + ε).
 
     Attributes:
@@ -150,7 +201,7 @@ class Adagrad:
 
 
 @dataclasses.dataclass(frozen=True)
-class RMSprop:
+class RMSprop(GradientRule):
     """RMSprop (Tieleman & Hinton 2012): s ← ρ·s + (1 − ρ)·g², w ← w − η·g/√(s + ε).
 
     Attributes:
@@ -168,6 +219,66 @@ class RMSprop:
         import optax
 
         return optax.rmsprop(learning_rate, decay=self.decay, eps=self.epsilon)
+
+
+@dataclasses.dataclass(frozen=True)
+class LBFGS:
+    """Limited-memory BFGS with a line search (Nocedal & Wright 2006, algorithms 7.4, 7.5, 3.5).
+
+    A step is an iteration: a quasi-Newton direction from the last few steps, then a search along
+    it for a point that satisfies the strong Wolfe conditions. The value and the gradient that the
+    search ends with serve the next iteration.
+
+    Attributes:
+        learning_rate: what the line search tries first, as a multiple of the direction
+        memory: how many of the last steps shape the direction
+        search_steps: most evaluations in a line search
+        tolerance: the run ends when the norm of the gradient is this small
+    """
+
+    learning_rate: Positive = 1.0
+    memory: Count = 10
+    search_steps: Count = 20
+    tolerance: NonNegative = 1e-6
+
+    @property
+    def exact(self) -> bool:
+        """It compares gradients of different steps."""
+        return True
+
+    def transform(self, learning_rate: Number) -> "optax.GradientTransformation":
+        """The Optax transformation; its update needs the objective."""
+        import optax
+
+        search = optax.scale_by_zoom_linesearch(
+            max_linesearch_steps=self.search_steps, initial_guess_strategy="one"
+        )
+        return optax.lbfgs(learning_rate, memory_size=self.memory, linesearch=search)
+
+    def value_and_grad(
+        self, objective: Objective, params: PyTree, opt_state: PyTree
+    ) -> tuple[tuple[Float[Array, ""], Any], PyTree]:
+        """As the last line search left them; what else the objective computes, by a forward pass.
+
+        Only the first step has no line search behind it.
+        """
+        import optax
+
+        remembered = optax.value_and_grad_from_state(lambda params: objective(params)[0])
+        value, gradient = remembered(params, state=opt_state)
+        return (jnp.asarray(value), objective(params)[1]), gradient
+
+    def report(self, opt_state: PyTree) -> dict[str, Array]:
+        """The gradient's norm after the step, and how often the search evaluated the gradient."""
+        search = opt_state[-1]
+        return {
+            "gradient_norm": _global_norm(search.grad),
+            "evaluations": search.info.num_linesearch_steps,
+        }
+
+    def has_converged(self, report: dict[str, float]) -> bool:
+        """Whether the gradient has all but vanished."""
+        return report["gradient_norm"] <= self.tolerance
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ from jaxcv.augment import RandomFlip, RandomRotation, RandomTranslation
 from jaxcv.losses import CrossEntropy
 from jaxcv.models import MODELS
 from jaxcv.optimizers import (
+    LBFGS,
     SGD,
     Adagrad,
     Adam,
@@ -17,6 +18,7 @@ from jaxcv.optimizers import (
     RMSprop,
     WarmupCosine,
 )
+from jaxcv.reconstruction import SparseReconstruction
 
 PART_TYPES: Mapping[str, type] = MappingProxyType(
     MODELS
@@ -29,10 +31,12 @@ PART_TYPES: Mapping[str, type] = MappingProxyType(
             RMSprop,
             Adam,
             AdamW,
+            LBFGS,
             Constant,
             Piecewise,
             WarmupCosine,
             CrossEntropy,
+            SparseReconstruction,
             RandomTranslation,
             RandomFlip,
             RandomRotation,

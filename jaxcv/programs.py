@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import jax
 import numpy as np
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array, Int, PyTree, Real
 
 from jaxcv import training
 from jaxcv.data.dataset import Dataset
@@ -68,6 +68,17 @@ class Program:
             self.static, params, batch_stats, self.data, self.hyper, index, count
         )
 
+    def predictions(
+        self, params: PyTree, batch_stats: PyTree, index: Int[np.ndarray, " n"]
+    ) -> Real[np.ndarray, "n ..."]:
+        """What the network says of some images, on the host."""
+        batches = training.padded(index, len(index)).reshape(-1, training.EVALUATION_BATCH)
+        rows = [
+            training.predictions(self.static, params, batch_stats, self.data, self.hyper, batch)
+            for batch in batches
+        ]
+        return np.concatenate(jax.device_get(rows))[: len(index)]
+
     def compile(self, state: TrainState) -> tuple[TrainState, float]:
         """Compiles by running zero steps on zero images; the state and the seconds it took."""
         start = time.perf_counter()
@@ -92,15 +103,23 @@ def prepare(experiment: Experiment, dataset: Dataset) -> Program:
 
     Raises:
         UserError: the batch is larger than the training set, or early stopping has nothing to
-            watch.
+            watch, or the optimizer needs an exact objective and would not have one.
     """
-    if experiment.batch_size > len(dataset.train):
+    batch_size = experiment.batch_size or len(dataset.train)
+    if batch_size > len(dataset.train):
         raise UserError(
-            f"--batch-size {experiment.batch_size} is larger than the training set of "
+            f"--batch-size {batch_size} is larger than the training set of "
             f"{len(dataset.train)} images"
         )
     if experiment.patience is not None and len(dataset.validation) == 0:
         raise UserError("--patience needs validation images")
+    if experiment.optimizer.exact and (
+        batch_size < len(dataset.train) or experiment.augmentation or experiment.clip_norm
+    ):
+        raise UserError(
+            f"{type(experiment.optimizer).__name__} needs the same objective at every step: "
+            f"--batch-size None (all {len(dataset.train)} images), no augmentation, no --clip-norm"
+        )
     static, hyper = split(experiment)
     length = max(len(dataset.validation), len(dataset.test))
     splits = {
@@ -114,7 +133,7 @@ def prepare(experiment: Experiment, dataset: Dataset) -> Program:
         train=jax.device_put(dataset.train),
         splits=jax.device_put(splits),
         image_shape=dataset.image_shape,
-        batch_size=experiment.batch_size,
+        batch_size=batch_size,
     )
     # What the network refuses, it refuses here, before a workdir is claimed.
     jax.eval_shape(lambda: program.initial_state(0))
@@ -122,7 +141,13 @@ def prepare(experiment: Experiment, dataset: Dataset) -> Program:
 
 
 def resolve(experiment: Experiment, dataset: Dataset) -> Experiment:
-    """The experiment with what the data decide filled in: the number of classes."""
+    """The experiment with what the data decide filled in: the number of classes.
+
+    Raises:
+        UserError: a classifier, and images without labels.
+    """
+    if dataset.num_classes == 0 and hasattr(experiment.model, "num_classes"):
+        raise UserError(f"--data {dataset.name} has no labels: there are no classes to tell apart")
     if getattr(experiment.model, "num_classes", dataset.num_classes) == dataset.num_classes:
         return experiment
     model = experiment.model.clone(num_classes=dataset.num_classes)

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
 _MOST_LINES = 100
 _NARROWEST_BAR = 8
-_DROPPED = ("val", "images/s", "loss", "left", "accuracy")  # first where the terminal is narrow
+# First to go where the terminal is narrow.
+_DROPPED = ("val", "images/s", "loss", "left", "cost", "accuracy")
+_SHOWN = (  # of a line of metrics.jsonl: field, title and format
+    ("train_loss", "loss", ".4f"),
+    ("train_cost", "cost", ".4f"),
+    ("train_accuracy", "accuracy", ".3f"),
+    ("val_accuracy", "val", ".3f"),
+    ("val_cost", "val", ".4f"),
+    ("val_loss", "val loss", ".4f"),
+)
 
 
 class Progress:
@@ -147,19 +156,13 @@ class Progress:
         self._printed += 1
 
     def _metrics(self) -> list[str]:
-        parts = []
-        loss = _number(self._record, "train_loss")
-        accuracy = _number(self._record, "train_accuracy")
-        validation = _number(self._record, "val_accuracy")
-        if loss is not None:
-            parts.append(f"loss {loss:.4f}")
-        if accuracy is not None:
-            parts.append(f"accuracy {accuracy:.3f}")
-        if validation is not None:
-            parts.append(f"val {validation:.3f}")
-        elif (validation := _number(self._record, "val_loss")) is not None:
-            parts.append(f"val loss {validation:.4f}")
-        return parts
+        known = {name: _number(self._record, name) for name, _, _ in _SHOWN}
+        return [
+            f"{title} {value:{form}}"
+            for name, title, form in _SHOWN
+            if (value := known[name]) is not None
+            and not (name == "val_loss" and known["val_accuracy"] is not None)
+        ]
 
     def _pace(self) -> list[str]:
         parts = [] if self._speed is None else [f"{self._speed:,.0f} images/s"]

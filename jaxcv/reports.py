@@ -10,7 +10,13 @@ from jaxcv.files import read_json, write_bytes
 from jaxcv.logs import read_metrics
 
 _CAPTIONS = {
-    "curves": "Loss and accuracy by epoch.",
+    "curves": "What was minimised and what is scored, by epoch.",
+    "features": "What each hidden unit looks for: its weights as a picture, scaled alone, those "
+    "with the largest norm first. Mid grey is zero.",
+    "patches": "Patches as they were drawn, and as they are learnt from.",
+    "reconstructions": "Images, and what the network makes of them.",
+    "cost_terms": "The cost and its terms by epoch.",
+    "activations": "How active the hidden units are on average, and how active they should be.",
     "weights": "The weights that see the image, each unit or class scaled alone: bright pixels "
     "speak for it, dark ones against. Mid grey is zero.",
     "templates": "The weights of each class as a picture: bright pixels speak for it, dark ones "
@@ -26,8 +32,13 @@ _COLUMNS = {  # of metrics.jsonl: heading and format
     "step": ("step", ",.0f"),
     "train_loss": ("loss", ".4f"),
     "train_accuracy": ("accuracy", ".4f"),
+    "train_cost": ("cost", ".4f"),
+    "train_reconstruction": ("reconstruction", ".4f"),
+    "train_decay": ("weight decay", ".4f"),
+    "train_sparsity": ("sparsity", ".4f"),
     "val_loss": ("validation loss", ".4f"),
     "val_accuracy": ("validation accuracy", ".4f"),
+    "val_cost": ("validation cost", ".4f"),
     "learning_rate": ("learning rate", ".4g"),
     "seconds": ("seconds", ".2f"),
     "images_per_second": ("images/s", ",.0f"),
@@ -106,7 +117,9 @@ def _headline(result: _Record, metrics: Sequence[_Record]) -> str:
     if not result:
         values += [
             ("validation accuracy so far", _format(last.get("val_accuracy"), ".2%")),
+            ("validation cost so far", _format(last.get("val_cost"), ".4f")),
             ("training loss so far", _format(last.get("train_loss"), ".4f")),
+            ("training cost so far", _format(last.get("train_cost"), ".4f")),
         ]
     speed = result.get("images_per_second", last.get("images_per_second"))
     best, epochs = _format(result.get("best_epoch"), ",.0f"), _format(result.get("epochs"), ",.0f")

@@ -41,15 +41,16 @@ def result_record(
     *,
     epochs: int,
     best_epoch: int,
-    val_accuracy: float | None,
-    test_accuracy: float,
+    validation: float | None,
+    test: float,
     params: PyTree,
     sha256: str,
     resumed_from_steps: tuple[int, ...],
     compile_seconds: float,
     images_per_second: float | None,
 ) -> dict[str, Any]:
-    """result.json as it is written."""
+    """result.json as it is written; `validation` and `test` are of the loss's score."""
+    score = experiment.loss.score.name
     return {
         "experiment": experiment.name,
         "data": experiment.data,
@@ -57,8 +58,8 @@ def result_record(
         "data_seed": experiment.data_seed,
         "epochs": epochs,
         "best_epoch": best_epoch,
-        "val_accuracy": val_accuracy,
-        "test_accuracy": test_accuracy,
+        f"val_{score}": validation,
+        f"test_{score}": test,
         "num_params": num_params(params),
         "params_sha256": sha256,
         "resumed_from_steps": list(resumed_from_steps),

@@ -155,8 +155,7 @@ def initial_loss(experiment: Experiment, dataset: Dataset, chosen: np.ndarray) -
         dataclasses.replace(experiment, batch_size=BATCH_SIZE, patience=None), dataset
     )
     state = program.initial_state(experiment.seed)
-    images = training.normalize(program.data, jnp.asarray(chosen))
-    labels = program.data.labels[chosen]
+    images, labels = training.gather(program.data, jnp.asarray(chosen))
     key = jax.random.fold_in(state.key, 0)
     last: dict[str, Any] = {}
 

@@ -3,9 +3,9 @@
 import dataclasses
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from jaxcv import runtime
 from jaxcv.exits import exits
@@ -58,7 +58,7 @@ def check_sanity(experiment: Experiment) -> int:
     from jaxcv import sanity
     from jaxcv.data import load
 
-    runtime.enable_compilation_cache()
+    runtime.set_up()
     dataset = load(
         experiment.data, experiment.data_dir, experiment.data_seed, experiment.validation
     )
@@ -67,8 +67,43 @@ def check_sanity(experiment: Experiment) -> int:
     return 0 if found.holds else 1
 
 
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Experiments of which a flag chooses one: its own settings are the further flags.
+
+    Attributes:
+        flag: the flag's name, without dashes
+        experiments: by the values of the flag; the first is the default
+        note: what the flag's help says
+    """
+
+    flag: str
+    experiments: Mapping[str, Experiment]
+    note: str = ""
+
+    def chosen(self, arguments: Sequence[str]) -> tuple[Experiment, type[RunFlags]]:
+        """The experiment that a command line chooses, and the flags of a run with this one."""
+        names = list(self.experiments)
+        name, wanted = names[0], f"--{self.flag}"
+        for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
+            flag, equals, value = argument.partition("=")
+            if flag == wanted:
+                name = value if equals else following
+        # Any other name is for the flags' own reading to refuse.
+        experiment = self.experiments.get(name, self.experiments[names[0]])
+        default = name if name in names else names[0]
+        flags = dataclasses.make_dataclass(
+            "ChosenFlags",
+            [(self.flag, Literal[tuple(names)], dataclasses.field(default=default))],
+            bases=(RunFlags,),
+            frozen=True,
+        )
+        flags.__doc__ = f"{RunFlags.__doc__}    {self.flag}: {self.note}\n"
+        return experiment, flags
+
+
 def main(
-    experiment: Experiment,
+    experiment: Experiment | Choice,
     arguments: Sequence[str] | None = None,
     then: Callable[["Result"], None] = lambda result: None,
 ) -> None:
@@ -77,7 +112,7 @@ def main(
     The script's file name names the experiment, its docstring is the help text.
 
     Args:
-        experiment: its values are the flags' defaults.
+        experiment: its values are the flags' defaults; or several of which a flag chooses one.
         arguments: the command line without the program's name; default sys.argv.
         then: what the script does with the finished run.
 
@@ -88,10 +123,13 @@ def main(
     from jaxcv.flags import parse_experiment
 
     path, text = running_script()
-    experiment = named(experiment, path.stem)
     with exits(path.name):
         arguments = sys.argv[1:] if arguments is None else arguments
-        experiment, flags = parse_experiment(experiment, arguments, path.name, text, RunFlags)
+        extra = RunFlags
+        if isinstance(experiment, Choice):
+            experiment, extra = experiment.chosen(arguments)
+        experiment = named(experiment, path.stem)
+        experiment, flags = parse_experiment(experiment, arguments, path.name, text, extra)
         then(run(experiment, flags))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree, UInt8
+from jaxtyping import Array, Float, PyTree, Real
 
 from jaxcv import checkpoints, training
 from jaxcv.errors import UserError
@@ -39,35 +39,38 @@ class Trained:
     multiplier: Float[np.ndarray, " channels"]
     offset: Float[np.ndarray, " channels"]
 
-    def logits(
-        self, images: UInt8[np.ndarray, "batch height width channels"]
-    ) -> Float[Array, "batch classes"]:
-        """The network's outputs for images as they are in the data set, bytes 0 to 255."""
+    def outputs(self, images: Real[np.ndarray, "batch height width channels"]) -> PyTree:
+        """The network's outputs, such as logits, for images as they are in the data set."""
         with jax.enable_x64(self.experiment.precision == "float64"):
-            pixels = jnp.asarray(images, self.multiplier.dtype) * self.multiplier - self.offset
-            return self._forward(self.params, self.batch_stats, pixels)
+            return self._forward(self.params, self.batch_stats, self._pixels(images))
 
     def predict(
-        self, images: UInt8[np.ndarray, "batch height width channels"]
-    ) -> Float[np.ndarray, "batch classes"]:
-        """Class probabilities of images as they are in the data set, bytes 0 to 255."""
+        self, images: Real[np.ndarray, "batch height width channels"]
+    ) -> Real[np.ndarray, "batch ..."]:
+        """What the network says of images as they are in the data set, mostly bytes 0 to 255.
+
+        A classifier's are class probabilities, an autoencoder's the images as it makes them again.
+        """
         with jax.enable_x64(self.experiment.precision == "float64"):
-            return np.asarray(jax.nn.softmax(self.logits(images), axis=-1))
+            return np.asarray(self.experiment.loss.predictions(self.outputs(images)))
 
     def intermediates(
-        self, images: UInt8[np.ndarray, "batch height width channels"]
+        self, images: Real[np.ndarray, "batch height width channels"]
     ) -> dict[str, Array]:
-        """The network's named activations (`jaxcv.models.intermediates`), logits last."""
-        pixels = jnp.asarray(images, self.multiplier.dtype) * self.multiplier - self.offset
+        """The network's named activations (`jaxcv.models.intermediates`), outputs last."""
         variables = {"params": self.params, "batch_stats": self.batch_stats}
-        return intermediates(self.experiment.model, variables, pixels)
+        return intermediates(self.experiment.model, variables, self._pixels(images))
+
+    def _pixels(self, images: Real[np.ndarray, "batch height width channels"]) -> Array:
+        """Images as the network sees them."""
+        return jnp.asarray(images, self.multiplier.dtype) * self.multiplier - self.offset
 
     @functools.cached_property
     def _forward(self):
         experiment = self.experiment
 
         @jax.jit
-        def forward(params: PyTree, batch_stats: PyTree, pixels: Array) -> Array:
+        def forward(params: PyTree, batch_stats: PyTree, pixels: Array) -> PyTree:
             return training.apply(experiment, params, batch_stats, pixels, train=False)[0]
 
         return forward

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
+from jaxtyping import Array, Bool, Float, Float32, Int, PRNGKeyArray, PyTree, Real, UInt8
 
 from jaxcv.data.dataset import Dataset
 from jaxcv.experiment import Experiment, Normalization, merge
@@ -36,7 +36,7 @@ class TrainState(NamedTuple):
         opt_state: state of the Optax transformation
         step: steps done
         key: made from the seed, never changed; every draw folds a stream and a counter into it
-        totals: sums of the loss's totals over the epoch so far
+        totals: the loss's totals of the epoch so far
     """
 
     params: PyTree
@@ -48,33 +48,38 @@ class TrainState(NamedTuple):
 
 
 class DeviceData(NamedTuple):
-    """A data set on the device: pixels as bytes, and how they are normalised.
+    """A data set on the device: its images as they are stored, and how bytes are normalised.
 
     Attributes:
-        images: all images, whatever split they belong to
+        images: all images, whatever split they belong to; numbers that are no bytes are what the
+            network sees
         labels: class of each
         multiplier: what a byte is multiplied with, by channel
         offset: what is subtracted then, by channel
     """
 
-    images: UInt8[Array, "n height width channels"]
+    images: UInt8[Array, "n height width channels"] | Float[Array, "n height width channels"]
     labels: Int[Array, " n"]
     multiplier: Float[Array, " channels"]
     offset: Float[Array, " channels"]
 
 
 def normalization(
-    images: UInt8[np.ndarray, "n height width channels"],
+    images: UInt8[np.ndarray, "n height width channels"]
+    | Float32[np.ndarray, "n height width channels"],
     train: Int[np.ndarray, " n_train"],
     kind: Normalization,
 ) -> tuple[Float[np.ndarray, " channels"], Float[np.ndarray, " channels"]]:
     """Multiplier and offset that normalise bytes, by channel, from the training images alone.
 
     mean_pixel: byte/255 − mean; standardize: (byte/255 − mean)/deviation. Mean and deviation are
-    exact, from counts of the 256 values. A channel that never varies is not divided.
+    exact, from counts of the 256 values. A channel that never varies is not divided. Images that
+    are no bytes are left as they are.
     """
-    values = np.arange(256) / 255
     channels = images.shape[-1]
+    if images.dtype != np.uint8:
+        return np.ones(channels), np.zeros(channels)
+    values = np.arange(256) / 255
     counts = np.stack(
         [np.bincount(images[train, ..., c].reshape(-1), minlength=256) for c in range(channels)]
     )
@@ -87,13 +92,14 @@ def normalization(
 
 
 def place(dataset: Dataset, experiment: Experiment) -> DeviceData:
-    """Puts a data set on the default device, as bytes, with its normalisation."""
+    """Puts a data set on the default device, its bytes as bytes, with their normalisation."""
     multiplier, offset = normalization(dataset.images, dataset.train, experiment.normalization)
     dtype = parameter_dtype(experiment)
+    images = dataset.images
+    if images.dtype != np.uint8:
+        images = images.astype(dtype)
     return DeviceData(
-        *jax.device_put(
-            (dataset.images, dataset.labels, multiplier.astype(dtype), offset.astype(dtype))
-        )
+        *jax.device_put((images, dataset.labels, multiplier.astype(dtype), offset.astype(dtype)))
     )
 
 
@@ -108,10 +114,16 @@ def arrays(hyper: Mapping[str, Any], experiment: Experiment) -> dict[str, Array]
     return jax.device_put({name: np.asarray(value, dtype) for name, value in hyper.items()})
 
 
-def normalize(data: DeviceData, index: Int[Array, " batch"]) -> Float[Array, "batch h w c"]:
-    """Gathers images and normalises them, in the type of the parameters."""
-    images = data.images[index].astype(data.multiplier.dtype)
-    return images * data.multiplier - data.offset
+def gather(
+    data: DeviceData, index: Int[Array, " batch"] | None
+) -> tuple[Float[Array, "batch h w c"], Int[Array, " batch"]]:
+    """Images in the type of the parameters, bytes normalised, and labels; None: all as they lie."""
+    images, labels = data.images, data.labels
+    if index is not None:
+        images, labels = images[index], labels[index]
+    if images.dtype == jnp.uint8:
+        images = images.astype(data.multiplier.dtype) * data.multiplier - data.offset
+    return images, labels
 
 
 def apply(
@@ -121,7 +133,7 @@ def apply(
     images: Float[Array, "batch height width channels"],
     train: bool,
     key: PRNGKeyArray | None = None,
-) -> tuple[Array, PyTree]:
+) -> tuple[PyTree, PyTree]:
     """The network's outputs, and the running statistics after this batch.
 
     Under bfloat16 the parameters and images are rounded on the way in and the outputs widened on
@@ -135,18 +147,18 @@ def apply(
     outputs, updated = experiment.model.apply(
         variables, images, train=train, rngs=rngs, mutable=["batch_stats"] if train else []
     )
-    outputs = outputs.astype(parameter_dtype(experiment))
+    outputs = jax.tree.map(lambda x: x.astype(parameter_dtype(experiment)), outputs)
     return outputs, updated.get("batch_stats", batch_stats) if train else batch_stats
 
 
 def transform(
     experiment: Experiment, learning_rate: float | Float[Array, ""]
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """The optimizer at one step's learning rate, behind the clipping of the gradient."""
     rule = experiment.optimizer.transform(learning_rate)
-    if experiment.clip_norm is None:
-        return rule
-    return optax.chain(optax.clip_by_global_norm(experiment.clip_norm), rule)
+    if experiment.clip_norm is not None:
+        rule = optax.chain(optax.clip_by_global_norm(experiment.clip_norm), rule)
+    return optax.with_extra_args_support(rule)
 
 
 def init(
@@ -169,12 +181,15 @@ def init(
             apply(experiment, params, batch_stats, images, train=False)[0],
             images,
             jnp.zeros(1, jnp.int32),
+            params,
         )
     )
+    opt_state = transform(experiment, 0.0).init(params)
     return TrainState(
         params=params,
         batch_stats=batch_stats,
-        opt_state=transform(experiment, 0.0).init(params),
+        # Types as a step leaves them, no weak ones: the second chunk would be compiled anew.
+        opt_state=jax.tree.map(lambda x: jnp.asarray(x, x.dtype), opt_state),
         step=jnp.zeros((), jnp.int32),
         key=key,
         totals=jax.tree.map(lambda t: jnp.zeros(t.shape, t.dtype), totals),
@@ -202,8 +217,10 @@ def epoch_order(
         key: the state's key.
         epoch: from 0; the order is a function of key and epoch alone.
         train: indices of the training images.
-        batch_size: images a step; the last partial batch is dropped.
+        batch_size: images a step; the last partial batch is dropped. A batch of all has no order.
     """
+    if batch_size == train.shape[0]:
+        return train[None]
     shuffled = jax.random.permutation(
         jax.random.fold_in(jax.random.fold_in(key, _ORDER), epoch), train
     )
@@ -221,26 +238,36 @@ def train_step(
     """One update: gather → augment → loss → gradient → optimizer."""
     steps_per_epoch = order.shape[0]
     within = state.step % steps_per_epoch
-    index = order[within]
+    # A batch of all images is taken as it lies: gathering it would cost a fifth of a dense step.
+    whole = order.shape[1] == data.images.shape[0]
+    index = None if whole else order[within]
     step_key = jax.random.fold_in(jax.random.fold_in(state.key, _STEP), state.step)
-    images = normalize(data, index)
+    images, labels = gather(data, index)
     for i, augment in enumerate(experiment.augmentation):
         images = augment(jax.random.fold_in(step_key, i + 1), images)
-    labels = data.labels[index]
 
     def objective(params: PyTree) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         outputs, batch_stats = apply(
             experiment, params, state.batch_stats, images, train=True, key=step_key
         )
-        totals = experiment.loss.totals(outputs, images, labels)
+        totals = experiment.loss.totals(outputs, images, labels, params)
         return experiment.loss.objective(totals, params), (totals, batch_stats)
 
-    gradients, (totals, batch_stats) = jax.grad(objective, has_aux=True)(state.params)
-    learning_rate = experiment.optimizer.learning_rate * experiment.schedule.factor(
+    optimizer = experiment.optimizer
+    (value, (totals, batch_stats)), gradients = optimizer.value_and_grad(
+        objective, state.params, state.opt_state
+    )
+    learning_rate = optimizer.learning_rate * experiment.schedule.factor(
         state.step, steps_per_epoch, epochs
     )
     updates, opt_state = transform(experiment, learning_rate).update(
-        gradients, state.opt_state, state.params
+        gradients,
+        state.opt_state,
+        state.params,
+        # What a line search asks for; other rules take no notice.
+        value=value,
+        grad=gradients,
+        value_fn=lambda params: objective(params)[0],
     )
     return TrainState(
         params=optax.apply_updates(state.params, updates),
@@ -248,12 +275,16 @@ def train_step(
         opt_state=opt_state,
         step=state.step + 1,
         key=state.key,
-        totals=jax.tree.map(
-            lambda so_far, new: jnp.where(within == 0, jnp.zeros_like(so_far), so_far) + new,
-            state.totals,
-            totals,
-        ),
+        totals=_added(experiment, within == 0, state.totals, totals),
     )
+
+
+def _added(
+    experiment: Experiment, first: Bool[Array, ""], so_far: PyTree, totals: PyTree
+) -> PyTree:
+    """A batch's totals with those before it; alone where it is the first."""
+    both = experiment.loss.combine(so_far, totals)
+    return jax.tree.map(functools.partial(jnp.where, first), totals, both)
 
 
 @functools.partial(jax.jit, static_argnames=("static",), donate_argnames=("state",))
@@ -312,15 +343,15 @@ def evaluate(
     def batch_totals(i: Int[Array, ""]) -> dict[str, Array]:
         chosen = jax.lax.dynamic_slice_in_dim(index, i * EVALUATION_BATCH, EVALUATION_BATCH)
         mask = i * EVALUATION_BATCH + jnp.arange(EVALUATION_BATCH) < count
-        images = normalize(data, chosen)
+        images, labels = gather(data, chosen)
         outputs, _ = apply(experiment, params, batch_stats, images, train=False)
-        return experiment.loss.totals(outputs, images, data.labels[chosen], mask)
+        return experiment.loss.totals(outputs, images, labels, params, mask)
 
     shapes = jax.eval_shape(batch_totals, jnp.zeros((), jnp.int32))
     return jax.lax.fori_loop(
         0,
         (count + EVALUATION_BATCH - 1) // EVALUATION_BATCH,
-        lambda i, totals: jax.tree.map(jnp.add, totals, batch_totals(i)),
+        lambda i, totals: _added(experiment, i == 0, totals, batch_totals(i)),
         jax.tree.map(lambda t: jnp.zeros(t.shape, t.dtype), shapes),
     )
 
@@ -332,16 +363,16 @@ def padded(index: Int[np.ndarray, " n"], length: int) -> Int[np.ndarray, " padde
 
 
 @functools.partial(jax.jit, static_argnames=("static",))
-def probabilities(
+def predictions(
     static: Experiment,
     params: PyTree,
     batch_stats: PyTree,
     data: DeviceData,
     hyper: dict[str, Array],
     index: Int[Array, " batch"],
-) -> Float[Array, "batch classes"]:
-    """Class probabilities of some images of the data set, in evaluation mode."""
+) -> Real[Array, "batch ..."]:
+    """What the network says of some images of the data set, in evaluation mode."""
     experiment = merge(static, hyper)
-    images = normalize(data, index)
-    logits, _ = apply(experiment, params, batch_stats, images, train=False)
-    return jax.nn.softmax(logits, axis=-1)
+    images, _ = gather(data, index)
+    outputs, _ = apply(experiment, params, batch_stats, images, train=False)
+    return experiment.loss.predictions(outputs)

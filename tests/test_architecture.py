@@ -17,6 +17,7 @@ PURE = (
     "jaxcv.layers",
     "jaxcv.models",
     "jaxcv.losses",
+    "jaxcv.reconstruction",
     "jaxcv.metrics",
     "jaxcv.optimizers",
     "jaxcv.training",
@@ -25,6 +26,7 @@ PURE = (
 SIDE_EFFECTS = {
     "logs", "checkpoints", "plots", "reports", "progress", "fitting", "programs", "figures",
     "workdirs", "results", "runtime", "cli", "script", "trained",
+    "journal", "saving", "outcome", "comparison", "autoencoding",
 }  # fmt: skip
 
 
@@ -122,7 +124,10 @@ def test_nobody_imports_tensorflow():
         assert not any(within(i, "tensorflow") for i in imports(path)), path
 
 
-HEAVY = {"matplotlib", "tensorboardX", "tensorflow_datasets", "sklearn", "pooch", "rich", "tyro"}
+HEAVY = {
+    "matplotlib", "tensorboardX", "tensorflow_datasets", "sklearn", "skimage", "h5py", "pooch",
+    "rich", "tyro",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -62,7 +62,7 @@ def test_round_trip(fresh, tmp_path, best):
     )
     if best:
         assert back.best is not None
-        assert (back.best.epoch, back.best.accuracy) == (2, 0.75)
+        assert (back.best.epoch, back.best.score) == (2, 0.75)
         for a, b in zip(
             jax.tree.leaves(back.best.params), jax.tree.leaves(fresh.params), strict=True
         ):

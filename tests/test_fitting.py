@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxcv import fitting, models
+from jaxcv import checkpoints, fitting, journal, models, outcome
 from jaxcv.data import load as load_data
 from jaxcv.errors import UserError
 from jaxcv.exits import Interrupted
@@ -52,9 +52,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs draw no pictures and write no page: half of a tiny run's time."""
-    monkeypatch.setattr(fitting, "write_figures", lambda *arguments: [])
-    monkeypatch.setattr(fitting, "first_kernel", lambda *arguments: None)
-    monkeypatch.setattr(fitting, "write_report", lambda workdir: workdir / "report.html")
+    monkeypatch.setattr(outcome, "write_figures", lambda *arguments: [])
+    monkeypatch.setattr(journal, "first_kernel", lambda *arguments: None)
+    monkeypatch.setattr(outcome, "write_report", lambda workdir: workdir / "report.html")
 
 
 def metrics_of(workdir: Path) -> list[dict]:
@@ -158,7 +158,7 @@ def test_the_loaded_model_predicts_what_the_run_tested(whole):
     assert right == pytest.approx(result["test_accuracy"])
     assert trained.classes == data.classes
     last = metrics_of(whole)[-1]
-    logits = np.asarray(trained.logits(data.images[data.validation]), np.float64)
+    logits = np.asarray(trained.outputs(data.images[data.validation]), np.float64)
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     labels = data.labels[data.validation]
     loss = -(0.95 * log_p[np.arange(len(labels)), labels] + 0.05 * log_p.mean(axis=1)).mean()
@@ -222,7 +222,7 @@ def test_a_full_disk_is_one_line(tmp_path, plain, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(fitting, "append_metrics", full)
+    monkeypatch.setattr(journal, "append_metrics", full)
     with pytest.raises(UserError, match="No space left on device"):
         fit(TINY, tmp_path / "run")
 
@@ -466,11 +466,11 @@ def test_loading_what_is_not_there_is_one_line(tmp_path, whole):
 def test_histograms_and_pictures_at_most_twenty_times(plain, tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
-        fitting.EventWriter, "histograms", lambda self, step, tree: written.append(step)
+        journal.EventWriter, "histograms", lambda self, step, tree: written.append(step)
     )
     saved = []
-    save = fitting.checkpoints.save
-    monkeypatch.setattr(fitting.checkpoints, "save", lambda *a: (saved.append(1), save(*a))[1])
+    save = checkpoints.save
+    monkeypatch.setattr(checkpoints, "save", lambda *a: (saved.append(1), save(*a))[1])
     it = dataclasses.replace(TINY, epochs=45)
     fit(it, tmp_path / "run")
     assert 1 <= len(written) <= 20

@@ -96,13 +96,13 @@ def test_totals_are_sums_and_a_mask_leaves_out(rng):
     loss = CrossEntropy(label_smoothing=0.1)
     each = numpy_cross_entropy(logits, labels, 0.1)
     right = logits.argmax(axis=1) == labels
-    whole = loss.totals(jnp.asarray(logits), images, jnp.asarray(labels))
+    whole = loss.totals(jnp.asarray(logits), images, jnp.asarray(labels), {})
     assert float(whole["loss"]) == pytest.approx(each.sum(), rel=1e-5)
     assert (int(whole["correct"]), int(whole["count"])) == (right.sum(), 6)
     mask = np.array([True, False, True, True, False, False])
     # What is left out may be anything.
     logits[~mask] = np.nan
-    part = loss.totals(jnp.asarray(logits), images, jnp.asarray(labels), jnp.asarray(mask))
+    part = loss.totals(jnp.asarray(logits), images, jnp.asarray(labels), {}, jnp.asarray(mask))
     assert float(part["loss"]) == pytest.approx(each[mask].sum(), rel=1e-5)
     assert (int(part["correct"]), int(part["count"])) == (right[mask].sum(), 3)
 
@@ -112,3 +112,35 @@ def test_the_objective_is_the_mean_and_half_the_squared_kernels():
     params = {"d": {"kernel": jnp.asarray([2.0, 1.0]), "bias": jnp.asarray([9.0])}}
     assert float(CrossEntropy().objective(totals, params)) == 1.5
     assert float(CrossEntropy(l2=0.1).objective(totals, params)) == pytest.approx(1.5 + 0.25)
+
+
+def test_totals_of_two_batches_combine_to_those_of_both(rng):
+    logits = jnp.asarray(rng.standard_normal((6, 3)), jnp.float32)
+    labels = jnp.asarray([0, 1, 2, 0, 1, 2])
+    images, loss = jnp.zeros((6, 2, 2, 1)), CrossEntropy(label_smoothing=0.1)
+    parts = [loss.totals(logits[s], images[s], labels[s], {}) for s in (slice(4), slice(4, 6))]
+    both = loss.combine(*parts)
+    whole = loss.totals(logits, images, labels, {})
+    assert float(both["loss"]) == pytest.approx(float(whole["loss"]), rel=1e-6)
+    assert (int(both["correct"]), int(both["count"])) == (int(whole["correct"]), 6)
+
+
+def test_metrics_of_known_totals():
+    totals = {"loss": np.float32(46.0), "correct": np.int32(10), "count": np.int32(20)}
+    got = CrossEntropy().metrics(totals)
+    assert got == {"loss": pytest.approx(2.3), "accuracy": 0.5}
+    assert {type(value) for value in got.values()} == {float}
+    assert CrossEntropy().score.name in got
+
+
+def test_divergence_stays_visible():
+    loss = CrossEntropy()
+    assert np.isnan(loss.metrics({"loss": np.float32(np.nan), "correct": 0, "count": 1})["loss"])
+    assert loss.metrics({"loss": np.inf, "correct": 0, "count": 1})["loss"] == np.inf
+
+
+def test_predictions_are_probabilities(rng):
+    logits = rng.standard_normal((4, 3))
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    got = CrossEntropy().predictions(jnp.asarray(logits, jnp.float32))
+    np.testing.assert_allclose(got, expected, rtol=1e-5)

@@ -1,15 +1,27 @@
-import numpy as np
+import math
+
 import pytest
 
-from jaxcv.metrics import means
+from jaxcv.errors import UserError
+from jaxcv.metrics import ACCURACY, COST, require_finite
 
 
-def test_means_of_known_totals():
-    got = means({"loss": np.float32(46.0), "correct": np.int32(10), "count": np.int32(20)})
-    assert got == {"loss": pytest.approx(2.3), "accuracy": 0.5}
-    assert {type(value) for value in got.values()} == {float}
+def test_which_way_is_better():
+    assert ACCURACY.improves(0.6, 0.5)
+    assert not ACCURACY.improves(0.5, 0.6)
+    assert COST.improves(0.5, 0.6)
+    assert not COST.improves(0.6, 0.5)
 
 
-def test_divergence_stays_visible():
-    assert np.isnan(means({"loss": np.float32(np.nan), "correct": 0, "count": 1})["loss"])
-    assert means({"loss": np.inf, "correct": 0, "count": 1})["loss"] == np.inf
+@pytest.mark.parametrize("score", [ACCURACY, COST])
+def test_any_is_better_than_none_and_the_first_of_equals_stays(score):
+    assert score.improves(0.0, None)
+    assert not score.improves(0.5, 0.5)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_divergence_is_one_line(value):
+    with pytest.raises(UserError, match="cost is not finite in epoch 7") as caught:
+        require_finite({"decay": 1.0, "cost": value}, 7)
+    assert "\n" not in str(caught.value)
+    require_finite({"decay": 1.0, "cost": 0.0}, 7)

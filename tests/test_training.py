@@ -192,6 +192,28 @@ def test_an_epoch_takes_as_many_dispatches_as_it_has_chunks(monkeypatch):
 # --- which images -------------------------------------------------------------------------------
 
 
+def test_a_batch_of_all_images_is_a_step_on_them_as_they_lie():
+    everything = dataclasses.replace(DATA, train=np.arange(61, dtype=np.int32), classes=())
+    some = prepare(experiment(batch_size=None), DATA)
+    assert some.steps_per_epoch == 1
+    np.testing.assert_array_equal(some.order(some.initial_state(0), 5), DATA.train[None])
+    whole = prepare(experiment(batch_size=None), everything)
+    state = whole.initial_state(0)
+    order = whole.order(state, 0)
+    experiment_, data = experiment(batch_size=None), whole.data
+    expected = training.train_step(experiment_, state, data, order, 1.0)
+    # A data set with one image more has the same ones gathered.
+    larger = data._replace(
+        images=jnp.concatenate([data.images, data.images[:1]]),
+        labels=jnp.concatenate([data.labels, data.labels[:1]]),
+    )
+    got = training.train_step(experiment_, state, larger, order, 1.0)
+    assert int(got.totals["count"]) == 61
+    for a, b in zip(jax.tree.leaves(got.params), jax.tree.leaves(expected.params), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+    assert "gather" not in str(jax.make_jaxpr(lambda d: training.gather(d, None))(data))
+
+
 @pytest.mark.parametrize("batch_size", [1, 5, 8, 37])
 def test_an_epoch_visits_every_training_image_once(batch_size):
     key = jax.random.key(0)
@@ -205,8 +227,9 @@ def test_an_epoch_visits_every_training_image_once(batch_size):
         assert len(set(flat)) == len(flat)
         assert set(flat) <= set(DATA.train)
         assert len(flat) == 37 - 37 % batch_size
-    assert (orders[0] != orders[1]).any()
-    assert (orders[1] != orders[2]).any()
+    # A batch of all has no order.
+    assert (orders[0] != orders[1]).any() == (batch_size < 37)
+    assert (orders[1] != orders[2]).any() == (batch_size < 37)
 
 
 def test_the_order_is_of_seed_and_epoch_alone():
@@ -385,12 +408,28 @@ def test_padding_fills_whole_batches(size, length):
 def test_normalisation_is_of_the_training_images_alone(kind):
     it = experiment(normalization=kind)
     data = training.place(DATA, it)
-    got = np.asarray(training.normalize(data, jnp.arange(len(DATA.images))))
+    got, labels = training.gather(data, jnp.arange(len(DATA.images)))
+    got = np.asarray(got)
+    np.testing.assert_array_equal(labels, DATA.labels)
     pixels = DATA.images / 255
     mean = pixels[DATA.train].mean(axis=(0, 1, 2))
     deviation = pixels[DATA.train].std(axis=(0, 1, 2)) if kind == "standardize" else 1.0
     np.testing.assert_allclose(got, (pixels - mean) / deviation, atol=2e-6)
     np.testing.assert_allclose(got[DATA.train].mean(axis=(0, 1, 2)), 0, atol=1e-6)
+
+
+def test_floats_are_what_the_network_sees(rng):
+    images = rng.uniform(0.1, 0.9, DATA.images.shape).astype(np.float32)
+    floats = dataclasses.replace(DATA, images=images)
+    data = training.place(floats, experiment(normalization="standardize"))
+    index = jnp.asarray([3, 0, 7])
+    got, labels = training.gather(data, index)
+    np.testing.assert_array_equal(got, images[index])
+    np.testing.assert_array_equal(labels, DATA.labels[index])
+    np.testing.assert_array_equal(images * np.asarray(data.multiplier) - data.offset, images)
+    got, labels = training.gather(data, None)
+    np.testing.assert_array_equal(got, images)
+    np.testing.assert_array_equal(labels, DATA.labels)
 
 
 def test_a_channel_that_never_varies_is_not_divided():

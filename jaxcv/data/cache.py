@@ -26,12 +26,14 @@ class Source:
         files: The files that `read` reads; their sizes and times of change say whether what is
             cached is still what they hold.
         version: Whatever else the records depend on.
+        kept: Whether the records are worth a file in the cache.
     """
 
     name: str
     read: Callable[[], Records]
     files: tuple[Path, ...] = ()
     version: str = ""
+    kept: bool = True
 
 
 def recall(source: Source) -> Records:
@@ -47,6 +49,8 @@ def recall(source: Source) -> Records:
     Raises:
         UserError: The source itself cannot be read.
     """
+    if not source.kept:
+        return source.read().check(source.name)
     fingerprint = _fingerprint(source)
     path = _directory() / f"{hashlib.sha256(source.name.encode()).hexdigest()[:24]}.npz"
     # Whatever a damaged file makes NumPy, zipfile or our own check raise, the answer is the same.

@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Float32, Int32, UInt8
 
 from jaxcv.errors import UserError
 
@@ -14,10 +14,10 @@ class Records:
 
     Attributes:
         images: uint8, shape (n, height, width, channels); the training pool first, then the test
-            images.
+            images. Without classes float32 too, and all of them are the pool.
         labels: int32, shape (n,), class indices.
         pool: How many of the images are the training pool.
-        classes: The class names; their number is the number of classes.
+        classes: The class names; their number is the number of classes. None for no labels.
     """
 
     images: np.ndarray
@@ -36,6 +36,8 @@ class Records:
                 another dtype than stated above, or a label is not a class.
         """
         check_arrays(name, self.images, self.labels, len(self.classes))
+        if not self.classes and self.pool == len(self.images):
+            return self
         if not 0 < self.pool < len(self.images):
             raise UserError(
                 f"{name}: {self.pool} training and {len(self.images) - self.pool} test images; "
@@ -46,9 +48,11 @@ class Records:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled images on the host, and which of them are for training, validation and testing.
+    """Images on the host, and which of them are for training, validation and testing.
 
-    Pixels are as stored, 0 to 255; how they are normalised is the experiment's choice.
+    Bytes are pixels as stored, and how they are normalised is the experiment's choice; float32 are
+    what the network sees. Images without classes are all of class 0, and may be tested on where
+    they were trained on: there is no answer to learn by heart.
 
     Attributes:
         name: The data set as the user names it, such as "digits" or "tfds:mnist".
@@ -57,11 +61,14 @@ class Dataset:
         train: Indices of the training images, ascending.
         validation: Indices of the images held out of training, ascending; may be empty.
         test: Indices of the test images, ascending.
-        classes: The class names; a label is an index into them.
+        classes: The class names; a label is an index into them. None where nothing is labelled.
     """
 
     name: str
-    images: UInt8[np.ndarray, " n height width channels"]
+    images: (
+        UInt8[np.ndarray, " n height width channels"]
+        | Float32[np.ndarray, " n height width channels"]
+    )
     labels: Int32[np.ndarray, " n"]
     train: Int32[np.ndarray, " n_train"]
     validation: Int32[np.ndarray, " n_validation"]
@@ -76,7 +83,7 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """How many classes there are; 0 where nothing is labelled."""
         return len(self.classes)
 
     def check(self) -> "Dataset":
@@ -84,10 +91,11 @@ class Dataset:
 
         Raises:
             UserError: A label is not a class, an array has the wrong dtype or shape, or the three
-                splits are not a partition of the images.
+                splits are not a partition of the images (without classes: the first two).
         """
         check_arrays(self.name, self.images, self.labels, self.num_classes)
-        indices = np.concatenate([self.train, self.validation, self.test])
+        splits = [self.train, self.validation] + [self.test] * bool(self.classes)
+        indices = np.concatenate(splits)
         if not np.array_equal(np.sort(indices), np.arange(len(self.images))):
             raise UserError(
                 f"{self.name}: every image must be in exactly one of train, validation and test"
@@ -100,15 +108,18 @@ def check_arrays(name: str, images: np.ndarray, labels: np.ndarray, num_classes:
 
     Args:
         name: What the messages call the data.
-        images: Must be uint8, (n, height, width, channels), with no axis empty.
+        images: Must be uint8, or finite float32 if there are no classes; (n, height, width,
+            channels), with no axis empty.
         labels: Must be int32, (n,), each in 0 … num_classes - 1.
-        num_classes: How many classes there are.
+        num_classes: How many classes there are; 0 for images without labels.
     """
     if images.dtype == object:
         raise UserError(f"{name}: the images have mixed sizes; all must have one size")
-    if images.dtype != np.uint8 or labels.dtype != np.int32:
+    unlabelled = num_classes == 0
+    allowed = (np.uint8, np.float32) if unlabelled else (np.uint8,)
+    if images.dtype not in allowed or labels.dtype != np.int32:
         raise UserError(
-            f"{name}: images must be uint8 and labels int32, "
+            f"{name}: images must be uint8 (without classes float32) and labels int32, "
             f"these are {images.dtype} and {labels.dtype}"
         )
     if images.ndim != 4 or 0 in images.shape:
@@ -121,7 +132,9 @@ def check_arrays(name: str, images: np.ndarray, labels: np.ndarray, num_classes:
             f"{name}: every image needs one label; "
             f"there are {len(images)} images and labels of shape {labels.shape}"
         )
-    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if unlabelled and not np.isfinite(images).all():
+        raise UserError(f"{name}: the images hold infinite numbers or NaN")
+    wrong = np.flatnonzero((labels < 0) | (labels >= max(num_classes, 1)))
     if wrong.size:
         raise UserError(
             f"{name}: label {labels[wrong[0]]} of image {wrong[0]} is out of range; "

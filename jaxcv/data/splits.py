@@ -11,21 +11,23 @@ def draw(name: str, records: Records, data_seed: int, validation: int | None) ->
     """Hold images of the training pool out for validation.
 
     The draw is stratified: every class keeps its share. It depends on `data_seed` and on the
-    labels in their order alone, and the test images are not touched.
+    labels in their order alone, and the test images are not touched. Images without labels that
+    have none for testing are tested on where they were trained on.
 
     Args:
         name: The data set as the user names it.
         records: What the source holds.
         data_seed: Decides which images are held out; not negative.
         validation: How many are held out; 0 for none, None for a tenth of the pool (5,000 of
-            CIFAR-10's 50,000), rounded down.
+            CIFAR-10's 50,000), rounded down, or for none of images without labels.
 
     Raises:
         UserError: `data_seed` or `validation` is negative, or no training image would be left.
     """
     if data_seed < 0:
         raise UserError(f"data seed {data_seed} is negative; it must be 0 or more")
-    count = records.pool // 10 if validation is None else validation
+    usual = records.pool // 10 if records.classes else 0
+    count = usual if validation is None else validation
     if not 0 <= count < records.pool:
         raise UserError(
             f"validation {count} is out of range; {name} has {records.pool} training images, "
@@ -34,13 +36,14 @@ def draw(name: str, records: Records, data_seed: int, validation: int | None) ->
     rng = np.random.default_rng(data_seed)
     held_out = stratified_sample(records.labels[: records.pool], count, rng)
     train = np.setdiff1d(np.arange(records.pool), held_out, assume_unique=True)
+    test = np.arange(records.pool, len(records.images)) if records.classes else train
     return Dataset(
         name=name,
         images=records.images,
         labels=records.labels,
         train=train.astype(np.int32),
         validation=held_out.astype(np.int32),
-        test=np.arange(records.pool, len(records.images), dtype=np.int32),
+        test=test.astype(np.int32),
         classes=records.classes,
     )
 

@@ -1,10 +1,13 @@
-"""Networks. Every one is called as `model(images, train=False)` and returns logits.
+"""Networks, each called as `model(images, train=False)`.
+
+They return logits, or a named tuple that their loss understands.
 
 `MODELS` is the table of what experiment.json and the command line may name. To add a network,
 write a file beside these with one module in it and add its line here. `network` gives those of the
 experiments by name, with their settings.
 """
 
+from jaxcv.models.autoencoder import Autoencoder
 from jaxcv.models.challenge_net import ChallengeNet
 from jaxcv.models.cnn import CNN
 from jaxcv.models.cnn_batchnorm import CNNBatchNorm
@@ -21,6 +24,7 @@ from jaxcv.models.softmax import Softmax
 from jaxcv.models.three_layer_convnet import ThreeLayerConvNet
 
 MODELS = {
+    "Autoencoder": Autoencoder,
     "CNN": CNN,
     "CNNBatchNorm": CNNBatchNorm,
     "CNNGlobalPool": CNNGlobalPool,
@@ -40,6 +44,7 @@ __all__ = [
     "MLP",
     "MODELS",
     "NETWORKS",
+    "Autoencoder",
     "CNNBatchNorm",
     "CNNGlobalPool",
     "ChallengeNet",

@@ -12,7 +12,7 @@ def intermediates(
     variables: PyTree,
     images: Float[Array, "batch height width channels"],
 ) -> dict[str, Array]:
-    """Named activations of a network in evaluation mode, in the order computed, logits last.
+    """Named activations of a network in evaluation mode, in the order computed, its outputs last.
 
     Args:
         model: any network of `jaxcv.models`.
@@ -21,9 +21,9 @@ def intermediates(
 
     Returns:
         Arrays by name: "conv1", "pool1", ..., "logits"; names of nested modules are joined
-        with "/".
+        with "/". A network with several outputs has them under their own names.
     """
-    logits, sown = model.apply(variables, images, train=False, mutable=["intermediates"])
+    outputs, sown = model.apply(variables, images, train=False, mutable=["intermediates"])
 
     def flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Array]:
         named: dict[str, Array] = {}
@@ -34,4 +34,5 @@ def intermediates(
                 named[f"{prefix}{name}"] = value[0]
         return named
 
-    return flat(sown.get("intermediates", {}) or {}, "") | {"logits": logits}
+    named = outputs._asdict() if hasattr(outputs, "_asdict") else {"logits": outputs}
+    return flat(sown.get("intermediates", {}) or {}, "") | named

@@ -1,5 +1,14 @@
 """Figures of a run: values in, a matplotlib `Figure` out, and `save` makes a file of it."""
 
+from jaxcv.plots.autoencoding import (
+    activations,
+    cost_terms,
+    costs_against,
+    features,
+    image_rows,
+    patch_grids,
+    titled_images,
+)
 from jaxcv.plots.comparison import against, compared
 from jaxcv.plots.maps import side_by_side
 from jaxcv.plots.outcomes import confusion, predictions
@@ -9,15 +18,22 @@ from jaxcv.plots.training import curves
 from jaxcv.plots.weights import filter_grid, filters, templates
 
 __all__ = [
+    "activations",
     "against",
     "compared",
     "confusion",
+    "cost_terms",
+    "costs_against",
     "curves",
+    "features",
     "filter_grid",
     "filters",
+    "image_rows",
     "panels",
+    "patch_grids",
     "predictions",
     "save",
     "side_by_side",
     "templates",
+    "titled_images",
 ]

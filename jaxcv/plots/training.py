@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 def curves(metrics: Sequence[Mapping[str, Any]], best_epoch: int | None = None) -> "Figure":
-    """Draw loss and accuracy by epoch, and the learning rate when it varies.
+    """Draw loss or cost and accuracy by epoch, and the learning rate when it varies.
 
     Args:
         metrics: the records of metrics.jsonl; what is absent, None or not finite leaves a gap.
         best_epoch: the epoch to mark, if any.
 
     Returns:
-        A figure with a panel for each quantity that has values. The loss is drawn on a logarithmic
-        axis where it spans more than a factor of 50.
+        A figure with a panel for each quantity that has values. A loss or cost is drawn on a
+        logarithmic axis where it spans more than a factor of 50.
     """
     epochs = np.array([record["epoch"] for record in metrics], float)
     panels = [
         (title, lines)
-        for title, name in (("Loss", "loss"), ("Accuracy", "accuracy"))
-        if (lines := _lines(metrics, name)) or name == "loss"
-    ]
+        for title, name in (("Loss", "loss"), ("Cost", "cost"), ("Accuracy", "accuracy"))
+        if (lines := _lines(metrics, name))
+    ] or [("Loss", [])]
     rates = _series(metrics, "learning_rate")
     varies = np.ptp(rates[np.isfinite(rates)]) > 0 if np.isfinite(rates).any() else False
     with drawing_style():
@@ -48,7 +48,8 @@ def curves(metrics: Sequence[Mapping[str, Any]], best_epoch: int | None = None) 
                 ax.axvline(best_epoch, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
             everything = np.concatenate([values for _, values, _ in lines] or [np.zeros(0)])
             everything = everything[np.isfinite(everything) & (everything > 0)]
-            if title == "Loss" and everything.size and np.ptp(np.log(everything)) > math.log(50):
+            wide = everything.size and np.ptp(np.log(everything)) > math.log(50)
+            if title != "Accuracy" and wide:
                 ax.set_yscale("log")
             _epoch_axis(ax, epochs)
         _curves_legend(axes[0], best_epoch)

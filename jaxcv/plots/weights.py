@@ -38,9 +38,10 @@ def templates(
 def filters(
     kernel: Float[np.ndarray, "kh kw c n"] | Float[np.ndarray, "pixels n"],
     image_shape: tuple[int, int, int] | None = None,
+    most: int = 64,
 ) -> "Figure":
     """Draw the weights of a first layer: `filter_grid` as a figure."""
-    canvas = filter_grid(kernel, image_shape)
+    canvas = filter_grid(kernel, image_shape, most)
     with drawing_style():
         figure = new_figure(canvas.shape[1] / DPI, canvas.shape[0] / DPI)
         ax = figure.add_axes((0, 0, 1, 1))
@@ -52,13 +53,15 @@ def filters(
 def filter_grid(
     kernel: Float[np.ndarray, "kh kw c n"] | Float[np.ndarray, "pixels n"],
     image_shape: tuple[int, int, int] | None = None,
+    most: int = 64,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """The weights of a first layer as small pictures, each scaled alone, zero in mid grey.
 
     Args:
         kernel: of a convolution, or of a dense layer that sees the image's pixels in row-major
-            order. More than 64 units are cut to the 64 whose weights have the largest norm.
+            order.
         image_shape: height, width, channels, for a dense layer; other than 3 are averaged.
+        most: more units are cut to those whose weights have the largest norm.
 
     Returns:
         Pixels of a tight grid, in the order of the units.
@@ -72,7 +75,7 @@ def filter_grid(
             raise ValueError("a dense kernel needs image_shape")
         kernel = kernel.reshape(*image_shape, -1)
     norms = np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]), axis=0)
-    chosen = np.sort(np.argsort(-norms, kind="stable")[:64])
+    chosen = np.sort(np.argsort(-norms, kind="stable")[:most])
     pictures = [_weight_picture(kernel[..., index]) for index in chosen]
     height, width = pictures[0].shape[:2]
     widest, room = (16, WIDTH) if width <= 11 else (8, 1080)

@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxcv import reference
 from jaxcv.losses import CrossEntropy
+from jaxcv.reconstruction import SparseReconstruction
 
 
 def numpy_step(
@@ -14,9 +15,18 @@ def numpy_step(
 ) -> dict[str, np.ndarray] | None:
     """Parameters after one step of learning rate 1, by path; None for other networks.
 
-    Understood are blocks of `Conv_i` (3×3 'same', ReLU, 2×2 max pooling), flattened, then layers
-    `Dense_i` with ReLU between them, under a cross-entropy with an L2 penalty.
+    Understood are the sparse autoencoder under its cost, and, under a cross-entropy with an L2
+    penalty, blocks of `Conv_i` (3×3 'same', ReLU, 2×2 max pooling), flattened, then layers
+    `Dense_i` with ReLU between them.
     """
+    if isinstance(loss, SparseReconstruction):
+        numbers = (float(loss.decay), float(loss.sparsity_weight), float(loss.sparsity))
+        _, gradients = reference.autoencoder_cost(params, images.reshape(len(images), -1), *numbers)
+        return {
+            f"{layer}/{name}": params[layer][name] - gradient
+            for layer, arrays in gradients.items()
+            for name, gradient in arrays.items()
+        }
     convolutions = sorted(name for name in params if name.startswith("Conv_"))
     denses = sorted(name for name in params if name.startswith("Dense_"))
     known = set(params) == {*convolutions, *denses} and denses

@@ -22,9 +22,10 @@ import numpy as np
 from jaxcv import training
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment, split
-from jaxcv.losses import CrossEntropy
+from jaxcv.losses import CrossEntropy, Loss
 from jaxcv.models import MODELS
 from jaxcv.optimizers import SGD
+from jaxcv.reconstruction import SparseReconstruction
 from jaxcv.verification.bounds import FLOAT32, probabilistic_gamma
 from jaxcv.verification.float64 import evaluate, summed_terms
 from jaxcv.verification.precisions import Precision, setting
@@ -44,6 +45,12 @@ _SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "ResNet9": {"features": (8, 8, 8, 8)},
         "ResNetStacks": {"blocks": 1, "width": 8},
     }
+)
+
+# Numbers that float32 holds, so that NumPy can be given the same.
+_CLASSIFICATION = CrossEntropy(label_smoothing=0.125, l2=2.0**-10)
+_LOSSES: Mapping[str, Loss] = MappingProxyType(
+    {"Autoencoder": SparseReconstruction(2.0**-10, sparsity_weight=2.0, sparsity=0.125)}
 )
 
 Leaves = dict[str, np.ndarray]
@@ -66,8 +73,7 @@ def experiments() -> Iterator[tuple[str, Experiment]]:
                 model=model(**_SETTINGS.get(name, {})),
                 # A learning rate of 1 shows the gradient itself.
                 optimizer=SGD(learning_rate=1.0),
-                # Numbers that float32 holds, so that NumPy can be given the same.
-                loss=CrossEntropy(label_smoothing=0.125, l2=2.0**-10),
+                loss=_LOSSES.get(name, _CLASSIFICATION),
                 batch_size=BATCH,
             ),
         )

@@ -8,7 +8,7 @@ from jaxcv.errors import UserError
 
 @pytest.mark.parametrize("name", ["", "Digits", "cifar100", "mnist", "tfds", "../digits"])
 def test_an_unknown_name_lists_what_would_be_right(name):
-    with pytest.raises(UserError, match=r"^unknown data .*; it must be digits, cifar10 or tfds:NA"):
+    with pytest.raises(UserError, match=r"^unknown data .*; it must be digits, cifar10, tfds:NA"):
         load(name)
 
 

@@ -40,7 +40,7 @@ def test_conv_pool_net_is_the_references(rng):
 
         def objective(params):
             return loss.objective(
-                loss.totals(logits_of(model, params, images), images, labels), params
+                loss.totals(logits_of(model, params, images), images, labels, params), params
             )
 
         value, gradients = jax.value_and_grad(objective)(params)
@@ -63,7 +63,7 @@ def test_conv_pool_net_starts_where_the_course_says():
         assert not np.any(layer["bias"])
     labels = jnp.arange(8)
     plain, decayed = CrossEntropy(), CrossEntropy(l2=0.5)
-    totals = plain.totals(logits_of(model, params, images), images, labels)
+    totals = plain.totals(logits_of(model, params, images), images, labels, params)
     assert float(plain.objective(totals, params)) == pytest.approx(math.log(10), abs=1e-4)
     assert float(decayed.objective(totals, params)) == pytest.approx(2.5083, abs=2e-3)
 

@@ -1,0 +1,89 @@
+"""Scripts that train several experiments and show them together."""
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jaxcv import pages
+from jaxcv.exits import exits
+from jaxcv.experiment import Experiment, flat_settings, replace_settings
+from jaxcv.files import write_bytes
+from jaxcv.script import RunFlags, run
+
+if TYPE_CHECKING:
+    from jaxcv.fitting import Result
+
+Runs = Mapping[str, "Result"]
+
+
+def compare(
+    experiments: Mapping[str, Experiment],
+    then: Callable[[Path, Runs], None],
+    arguments: Sequence[str] | None = None,
+) -> None:
+    """A comparing script's whole program: flags, one run after another, what they show together.
+
+    The flags are those of the first experiment. What the command line changes, it changes in each
+    experiment that has such a setting. Each run has a directory in the workdir, by its name; one
+    that is finished is not run again.
+
+    Args:
+        experiments: by name.
+        then: makes something of the runs in the workdir.
+        arguments: the command line without the program's name; default sys.argv.
+    """
+    from jaxcv.flags import parse_experiment
+
+    script = sys.modules["__main__"]
+    path = Path(getattr(script, "__file__", None) or "comparison.py")
+    with exits(path.name):
+        arguments = sys.argv[1:] if arguments is None else arguments
+        text = inspect.cleandoc(script.__doc__ or "")
+        first = next(iter(experiments.values()))
+        parsed, flags = parse_experiment(first, arguments, path.name, text, RunFlags)
+        changed = changes(first, parsed)
+        workdir = Path(flags.workdir or f"runs/{path.stem}")
+        runs = {}
+        for name, experiment in experiments.items():
+            print(f"--- {name}")
+            it = dataclasses.replace(applied(experiment, changed), name=f"{path.stem}-{name}")
+            runs[name] = run(it, dataclasses.replace(flags, workdir=str(workdir / name)))
+        then(workdir, runs)
+
+
+def changes(before: Experiment, after: Experiment) -> dict[tuple[str, str], object]:
+    """The settings, by path of the part and name, in which the second differs from the first."""
+    old = {(path, name): value for path, name, value, _ in flat_settings(before)}
+    new = {(path, name): value for path, name, value, _ in flat_settings(after)}
+    return {place: value for place, value in new.items() if old[place] != value}
+
+
+def applied(experiment: Experiment, changed: Mapping[tuple[str, str], object]) -> Experiment:
+    """The experiment with those of the changes that it has a setting for."""
+    mine = {(path, name) for path, name, _, _ in flat_settings(experiment)}
+    return replace_settings(experiment, {k: v for k, v in changed.items() if k in mine})
+
+
+def write_page(
+    path: Path,
+    title: str,
+    figures: Mapping[str, Path],
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+) -> None:
+    """Writes a comparison as one page that needs no network.
+
+    Args:
+        path: the page.
+        title: its heading.
+        figures: caption to PNG file.
+        columns: heads of the table.
+        rows: its rows, plain text.
+    """
+    parts = [f"<header><h1>{pages.text(title)}</h1></header>", pages.table(columns, rows)]
+    parts += [pages.figure(png.read_bytes(), caption) for caption, png in figures.items()]
+    write_bytes(path, pages.page(f"{title} · jaxcv", parts).encode("utf-8", "replace"))
+    print(f"page: {path}")

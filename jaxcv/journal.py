@@ -1,0 +1,82 @@
+"""What a run writes down while it trains: lines, scalars, histograms and pictures."""
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxcv import plots
+from jaxcv.experiment import Experiment
+from jaxcv.figures import first_kernel
+from jaxcv.logs import EventWriter, append_metrics, read_metrics, rewind_metrics
+from jaxcv.training import TrainState
+from jaxcv.workdirs import Workdir
+
+_PICTURES_A_RUN = 20
+
+
+class Journal:
+    """metrics.jsonl and the event files of a run, open while inside.
+
+    Args:
+        workdir: of the run.
+        experiment: what is trained.
+        image_shape: height, width and channels of an image.
+        epoch: epochs done before; later lines, of a run that was killed, are dropped.
+        resumed_from: the step that the run goes on from; None for a fresh one.
+    """
+
+    def __init__(
+        self,
+        workdir: Workdir,
+        experiment: Experiment,
+        image_shape: tuple[int, int, int],
+        epoch: int,
+        resumed_from: int | None,
+    ):
+        self._path = workdir.metrics
+        self._epochs = experiment.epochs
+        self._image_shape = image_shape
+        rewind_metrics(self._path, epoch)
+        self._events = EventWriter(workdir.path, resumed_from)
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._events.close()
+
+    def epoch(self, state: TrainState, record: Mapping[str, Any]) -> None:
+        """Writes an epoch's line and scalars, and now and then what its parameters look like.
+
+        Raises:
+            OSError: the disk is full or the place cannot be written.
+        """
+        append_metrics(self._path, record)
+        step, epoch = record["step"], record["epoch"]
+        self._events.scalars(step, record)
+        if epoch == self._epochs or epoch % math.ceil(self._epochs / _PICTURES_A_RUN) == 0:
+            params = jax.device_get(state.params)
+            self._events.histograms(step, params)
+            kernel = first_kernel(params, self._image_shape)
+            if kernel is not None:
+                grid = plots.filter_grid(np.asarray(kernel, np.float32), self._image_shape)
+                self._events.images(step, "weights_by_epoch", grid)
+
+    def figures(self, step: int, paths: Iterable[Path]) -> None:
+        """Puts finished figures among the events."""
+        for path in paths:
+            self._events.images(step, path.stem, path)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The records of all epochs so far, also of those before the run was resumed."""
+        return read_metrics(self._path)

@@ -1,0 +1,79 @@
+"""How a run ends: one look at the test images, the figures, the result and its page."""
+
+from typing import Any
+
+import jax
+
+from jaxcv.checkpoints import Best
+from jaxcv.data.dataset import Dataset
+from jaxcv.experiment import Experiment
+from jaxcv.figures import Finished, write_figures
+from jaxcv.files import write_json
+from jaxcv.journal import Journal
+from jaxcv.metrics import require_finite
+from jaxcv.programs import Program
+from jaxcv.reports import write_report
+from jaxcv.results import params_sha256, result_record
+from jaxcv.training import TrainState
+from jaxcv.workdirs import Workdir
+
+
+def conclude(
+    workdir: Workdir,
+    experiment: Experiment,
+    dataset: Dataset,
+    program: Program,
+    journal: Journal,
+    state: TrainState,
+    best: Best | None,
+    **facts: Any,
+) -> dict[str, Any]:
+    """Tests once, draws, and writes the result last.
+
+    Tested are the final parameters, or the best where early stopping is on.
+
+    Args:
+        workdir: of the run.
+        experiment: what was trained.
+        dataset: on what.
+        program: computes.
+        journal: has a line for each epoch.
+        state: the last.
+        best: the best parameters; None without validation images.
+        facts: fields of result.json that the loop alone knows.
+
+    Raises:
+        UserError: the test loss is not finite.
+        OSError: the disk is full or the place cannot be written.
+    """
+    lines = journal.lines()
+    epochs = int(state.step) // program.steps_per_epoch
+    score = experiment.loss.score.name
+    stopping = experiment.patience is not None and best is not None
+    chosen = best if stopping and best is not None else state
+    totals = jax.device_get(program.evaluate(chosen.params, chosen.batch_stats, "test"))
+    test = experiment.loss.metrics(totals)
+    require_finite(test, epochs)
+    best_epoch = best.epoch if best is not None else epochs
+    finished = Finished(
+        dataset=dataset,
+        params=chosen.params,
+        predictions=program.predictions(chosen.params, chosen.batch_stats, dataset.test),
+        totals=totals,
+        metrics=lines,
+        best_epoch=best_epoch,
+    )
+    journal.figures(int(state.step), write_figures(workdir.figures, experiment.loss, finished))
+    record = result_record(
+        experiment,
+        epochs=epochs,
+        best_epoch=best_epoch,
+        validation=lines[(best_epoch if stopping else epochs) - 1][f"val_{score}"],
+        test=test[score],
+        params=state.params,
+        sha256=params_sha256(state.params, state.batch_stats),
+        **facts,
+    )
+    write_json(workdir.result, record)
+    write_report(workdir.path)
+    return record
