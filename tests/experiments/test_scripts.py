@@ -31,7 +31,7 @@ def marked(script: Path):
     return pytest.param(script, id=script.stem, marks=marks)
 
 
-@pytest.mark.parametrize("script", map(marked, SCRIPTS))
+@pytest.mark.parametrize("script", [marked(script) for script in SCRIPTS])
 def test_one_epoch(script: Path):
     done = run(script, "--epochs", "1", "--workdir", "here")
     assert done.returncode == 0, done.stderr
