@@ -48,6 +48,16 @@ _CNN = (conv(32, 3, 64), conv(16, 64, 64), dense(64 * 64, 10))
 NETWORKS = {
     "softmax": Network((dense(3072, 10),), 2e-4, images=38_400, convolutional=False),
     "mlp": Network((dense(3072, 512), dense(512, 10)), 2e-4, images=12_800, convolutional=False),
+    "autoencoder": Network(
+        (dense(256, 64), dense(64, 256)),
+        1e-3,
+        images=10_240,
+        epochs=20,
+        image_shape=(16, 16, 1),
+        batch_size=10_240,
+        convolutional=False,
+        classifies=False,
+    ),
     "cnn": Network(_CNN, 1e-3, images=2_560, bfloat16=True),
     "cnn_batchnorm": Network(_CNN, 1e-3, images=2_560),
     "cnn_global_pool": Network(

@@ -11,12 +11,21 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
-from jaxcv import Adam, Experiment, models, programs, training  # noqa: E402
+from jaxcv import (  # noqa: E402
+    Adam,
+    CrossEntropy,
+    Experiment,
+    SparseReconstruction,
+    models,
+    programs,
+    training,
+)
 from jaxcv.benchmarks.workers import protocol  # noqa: E402
 from jaxcv.data.dataset import Dataset  # noqa: E402
 from jaxcv.experiment import merge  # noqa: E402
 
 MODELS = {
+    "autoencoder": models.Autoencoder(),
     "softmax": models.Softmax(),
     "mlp": models.MLP(),
     "cnn": models.CNN(),
@@ -31,6 +40,7 @@ def prepared(task: protocol.Task) -> programs.Program:
     n = len(task.images)
     experiment = Experiment(
         model=MODELS[task.network],
+        loss=CrossEntropy() if task.classifies else SparseReconstruction(),
         optimizer=Adam(task.learning_rate),
         batch_size=task.batch_size,
         precision=task.precision,  # pyright: ignore[reportArgumentType]
@@ -42,7 +52,7 @@ def prepared(task: protocol.Task) -> programs.Program:
         train=np.arange(n, dtype=np.int32),
         validation=np.zeros(0, np.int32),
         test=np.arange(min(n, 250), dtype=np.int32),
-        classes=tuple(str(c) for c in range(10)),
+        classes=tuple(str(c) for c in range(10)) if task.classifies else (),
     )
     return programs.prepare(experiment, dataset)
 

@@ -82,6 +82,11 @@ class Task:
         self.options: dict[str, Any] = values["options"]
 
     @property
+    def classifies(self) -> bool:
+        """Whether the images are bytes with labels."""
+        return self.images.dtype == np.uint8
+
+    @property
     def steps_per_epoch(self) -> int:
         """Whole batches in an epoch."""
         return len(self.images) // self.batch_size
