@@ -39,7 +39,7 @@ def experiment(optimizer, epochs: int, batch_size: int | None = None) -> Experim
 solvers = Choice(
     "solver",
     {
-        "lbfgs": experiment(LBFGS(), epochs=600),
+        "lbfgs": experiment(LBFGS(memory=100), epochs=600),
         "adam": experiment(Adam(learning_rate=3e-3), epochs=5000),
         "adam_minibatch": experiment(Adam(learning_rate=1e-3), epochs=100, batch_size=128),
         "gd": experiment(SGD(learning_rate=0.35), epochs=5000),

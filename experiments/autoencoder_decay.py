@@ -13,7 +13,7 @@ experiments = {
     f"decay {decay:g}": Experiment(
         model=models.Autoencoder(hidden=64),
         loss=SparseReconstruction(decay=decay, sparsity_weight=0.01, sparsity=0.05),
-        optimizer=LBFGS(),
+        optimizer=LBFGS(memory=100),
         epochs=600,
         batch_size=None,
         data="patches",

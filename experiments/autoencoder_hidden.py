@@ -13,7 +13,7 @@ experiments = {
     f"{hidden} hidden": Experiment(
         model=models.Autoencoder(hidden=hidden),
         loss=SparseReconstruction(decay=5e-4, sparsity_weight=0.01, sparsity=0.05),
-        optimizer=LBFGS(),
+        optimizer=LBFGS(memory=100),
         epochs=600,
         batch_size=None,
         data="patches",

@@ -30,7 +30,7 @@ def experiment(optimizer, epochs: int, batch_size: int | None = None) -> Experim
 
 
 experiments = {
-    "lbfgs": experiment(LBFGS(), epochs=600),
+    "lbfgs": experiment(LBFGS(memory=100), epochs=600),
     "adam 0.001": experiment(Adam(learning_rate=1e-3), epochs=5000),
     "adam 0.003": experiment(Adam(learning_rate=3e-3), epochs=5000),
     "adam 0.01": experiment(Adam(learning_rate=1e-2), epochs=5000),
