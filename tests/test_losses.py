@@ -56,6 +56,12 @@ def test_equal_logits_cost_ln_of_the_classes(classes, level, smoothing):
     )
 
 
+def test_nothing_is_smoothed_unless_asked(rng):
+    logits, labels = jnp.asarray(rng.standard_normal((4, 3)), jnp.float32), jnp.arange(4) % 3
+    assert cross_entropy(logits, labels) == cross_entropy(logits, labels, 0.0)
+    assert cross_entropy(logits, labels) != cross_entropy(logits, labels, 0.1)
+
+
 def test_an_empty_batch_is_refused():
     with pytest.raises(ValueError, match="empty"):
         cross_entropy(jnp.zeros((0, 3)), jnp.zeros(0, int))
