@@ -46,8 +46,17 @@ class Optimizer(Protocol):
         """Whether the objective must be the same at every step: all images, nothing random."""
         ...
 
-    def transform(self, learning_rate: Number) -> "optax.GradientTransformation":
-        """The Optax transformation at this step's learning rate."""
+    def transform(
+        self, learning_rate: Number, beside: PyTree = ()
+    ) -> "optax.GradientTransformation":
+        """The Optax transformation at this step's learning rate.
+
+        Its update is given `value`, `grad` and the `objective`, as the training step has them.
+
+        Args:
+            learning_rate: of this step.
+            beside: arrays, or their shapes, as the objective computes them beside its value.
+        """
         ...
 
     def value_and_grad(
@@ -95,7 +104,9 @@ class SGD(GradientRule):
 
     learning_rate: Positive = 1e-2
 
-    def transform(self, learning_rate: Number) -> "optax.GradientTransformation":
+    def transform(
+        self, learning_rate: Number, beside: PyTree = ()
+    ) -> "optax.GradientTransformation":
         """The Optax transformation at this step's learning rate."""
         import optax
 
@@ -116,7 +127,9 @@ class Momentum(GradientRule):
     momentum: Fraction = 0.9
     nesterov: bool = False
 
-    def transform(self, learning_rate: Number) -> "optax.GradientTransformation":
+    def transform(
+        self, learning_rate: Number, beside: PyTree = ()
+    ) -> "optax.GradientTransformation":
         """The Optax transformation at this step's learning rate."""
         import optax
 
@@ -139,7 +152,9 @@ class Adam(GradientRule):
     beta2: Fraction = 0.999
     epsilon: Positive = 1e-8
 
-    def transform(self, learning_rate: Number) -> "optax.GradientTransformation":
+    def transform(
+        self, learning_rate: Number, beside: PyTree = ()
+    ) -> "optax.GradientTransformation":
         """The Optax transformation at this step's learning rate."""
         import optax
 
@@ -164,7 +179,9 @@ class AdamW(GradientRule):
     epsilon: Positive = 1e-8
     weight_decay: NonNegative = 1e-4
 
-    def transform(self, learning_rate: Number) -> "optax.GradientTransformation":
+    def transform(
+        self, learning_rate: Number, beside: PyTree = ()
+    ) -> "optax.GradientTransformation":
         """The Optax transformation at this step's learning rate."""
         import optax
 
@@ -227,7 +244,8 @@ class LBFGS:
 
     A step is an iteration: a quasi-Newton direction from the last few steps, then a search along
     it for a point that satisfies the strong Wolfe conditions. The value and the gradient that the
-    search ends with serve the next iteration.
+    search ends with serve the next iteration, and so does what the objective computes beside its
+    value: nothing is evaluated twice.
 
     Attributes:
         learning_rate: what the line search tries first, as a multiple of the direction
@@ -246,39 +264,99 @@ class LBFGS:
         """It compares gradients of different steps."""
         return True
 
-    def transform(self, learning_rate: Number) -> "optax.GradientTransformation":
-        """The Optax transformation; its update needs the objective."""
+    def transform(
+        self, learning_rate: Number, beside: PyTree = ()
+    ) -> "optax.GradientTransformationExtraArgs":
+        """Optax's L-BFGS and line search; the search also sees what is computed beside the value.
+
+        Optax keeps the gradient of the accepted point and nothing else of it. So the search runs
+        on the parameters and, for each array `beside`, a weight that is always zero: the
+        derivative by the weight is the array. As the direction has no part in the weights, every
+        slope and every step is that of the parameters alone.
+        """
         import optax
 
+        rule = optax.lbfgs(learning_rate, memory_size=self.memory, linesearch=optax.identity())
         search = optax.scale_by_zoom_linesearch(
             max_linesearch_steps=self.search_steps, initial_guess_strategy="one"
         )
-        return optax.lbfgs(learning_rate, memory_size=self.memory, linesearch=search)
+
+        def init(params: PyTree) -> PyTree:
+            return rule.init(params), search.init((params, _weights(params, beside)))
+
+        def update(
+            gradients: PyTree,
+            state: PyTree,
+            params: PyTree = None,
+            *,
+            value: Array,
+            grad: PyTree,
+            objective: Objective,
+            **ignored: Any,
+        ) -> tuple[PyTree, PyTree]:
+            weights = _weights(params, beside)
+            direction, memory = rule.update(gradients, state[0], params)
+            (updates, _), found = search.update(
+                (direction, weights),
+                state[1],
+                (params, weights),
+                value=value,
+                # No part of the direction: what stands for their derivative does not matter.
+                grad=(grad, weights),
+                value_fn=_weighted(objective),
+            )
+            return updates, (memory, found)
+
+        return optax.GradientTransformationExtraArgs(init, update)
 
     def value_and_grad(
         self, objective: Objective, params: PyTree, opt_state: PyTree
     ) -> tuple[tuple[Float[Array, ""], Any], PyTree]:
-        """As the last line search left them; what else the objective computes, by a forward pass.
-
-        Only the first step has no line search behind it.
-        """
-        import optax
-
-        remembered = optax.value_and_grad_from_state(lambda params: objective(params)[0])
-        value, gradient = remembered(params, state=opt_state)
-        return (jnp.asarray(value), objective(params)[1]), gradient
+        """As the last line search left them; only the first step has none behind it."""
+        search = opt_state[1]
+        shapes = jax.eval_shape(objective, params)[1]
+        weights = search.grad[1]
+        value, (gradient, floats) = jax.lax.cond(
+            jnp.isfinite(search.value),
+            lambda params: (search.value, search.grad),
+            lambda params: jax.value_and_grad(_weighted(objective))(
+                (params, jax.tree.map(jnp.zeros_like, weights))
+            ),
+            params,
+        )
+        beside = jax.tree.map(lambda shape, x: x.astype(shape.dtype), shapes, floats)
+        return (value, beside), gradient
 
     def report(self, opt_state: PyTree) -> dict[str, Array]:
         """The gradient's norm after the step, and how often the search evaluated the gradient."""
-        search = opt_state[-1]
+        search = opt_state[1]
         return {
-            "gradient_norm": _global_norm(search.grad),
+            "gradient_norm": _global_norm(search.grad[0]),
             "evaluations": search.info.num_linesearch_steps,
         }
 
     def has_converged(self, report: dict[str, float]) -> bool:
         """Whether the gradient has all but vanished."""
         return report["gradient_norm"] <= self.tolerance
+
+
+def _weights(params: PyTree, beside: PyTree) -> PyTree:
+    """A zero of the parameters' type for each number of some arrays, whole numbers too."""
+    dtype = jax.tree.leaves(params)[0].dtype
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, dtype), beside)
+
+
+def _weighted(objective: Objective) -> Callable[[PyTree], Float[Array, ""]]:
+    """The objective plus all that it computes beside its value times weights."""
+
+    def value(arguments: PyTree) -> Float[Array, ""]:
+        params, weights = arguments
+        value, beside = objective(params)
+        beside = jax.lax.stop_gradient(beside)
+        products = jax.tree.map(lambda w, x: jnp.vdot(w, x.astype(w.dtype)), weights, beside)
+        return value + sum(jax.tree.leaves(products))
+
+    return value
 
 
 @runtime_checkable

@@ -152,10 +152,16 @@ def apply(
 
 
 def transform(
-    experiment: Experiment, learning_rate: float | Float[Array, ""]
+    experiment: Experiment, learning_rate: float | Float[Array, ""], beside: PyTree
 ) -> optax.GradientTransformationExtraArgs:
-    """The optimizer at one step's learning rate, behind the clipping of the gradient."""
-    rule = experiment.optimizer.transform(learning_rate)
+    """The optimizer at one step's learning rate, behind the clipping of the gradient.
+
+    Args:
+        experiment: has the optimizer.
+        learning_rate: of the step.
+        beside: totals and running statistics, or their shapes: the objective computes them too.
+    """
+    rule = experiment.optimizer.transform(learning_rate, beside)
     if experiment.clip_norm is not None:
         rule = optax.chain(optax.clip_by_global_norm(experiment.clip_norm), rule)
     return optax.with_extra_args_support(rule)
@@ -184,7 +190,7 @@ def init(
             params,
         )
     )
-    opt_state = transform(experiment, 0.0).init(params)
+    opt_state = transform(experiment, 0.0, (totals, batch_stats)).init(params)
     return TrainState(
         params=params,
         batch_stats=batch_stats,
@@ -260,14 +266,15 @@ def train_step(
     learning_rate = optimizer.learning_rate * experiment.schedule.factor(
         state.step, steps_per_epoch, epochs
     )
-    updates, opt_state = transform(experiment, learning_rate).update(
+    rule = transform(experiment, learning_rate, (state.totals, state.batch_stats))
+    updates, opt_state = rule.update(
         gradients,
         state.opt_state,
         state.params,
         # What a line search asks for; other rules take no notice.
         value=value,
         grad=gradients,
-        value_fn=lambda params: objective(params)[0],
+        objective=objective,
     )
     return TrainState(
         params=optax.apply_updates(state.params, updates),

@@ -100,7 +100,8 @@ def test_an_iteration_is_optax_own(data):
             LOSS.totals(outputs, images, jnp.zeros(40, jnp.int32), params), params
         )
 
-    solver: Any = LBFGS().transform(1.0)
+    search = optax.scale_by_zoom_linesearch(20, initial_guess_strategy="one")
+    solver: Any = optax.lbfgs(1.0, memory_size=10, linesearch=search)
     opt_state = solver.init(params)
     again = optax.value_and_grad_from_state(cost)
 
@@ -127,7 +128,11 @@ def test_every_iteration_lowers_the_cost_and_one_compilation_serves(data):
         costs = []
         with tiny.compilations() as compiled:
             for _ in range(12):
+                expected = program.evaluate(state.params, state.batch_stats, "test")
                 state = epoch(program, state)
+                # What the line search kept is what a forward pass would give.
+                for name, value in jax.device_get(expected).items():
+                    np.testing.assert_allclose(state.totals[name], value, rtol=1e-10)
                 costs.append(jax.device_get(state.totals))
         assert [name for name in compiled if "train_chunk" in name] == []
         values = [LOSS.metrics(totals)["cost"] for totals in costs]
