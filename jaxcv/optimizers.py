@@ -7,7 +7,7 @@ optimizer's state is fixed by the part's type and its static fields.
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -296,7 +296,7 @@ class LBFGS:
         ) -> tuple[PyTree, PyTree]:
             weights = _weights(params, beside)
             direction, memory = rule.update(gradients, state[0], params)
-            (updates, _), found = search.update(
+            scaled, found = search.update(
                 (direction, weights),
                 state[1],
                 (params, weights),
@@ -305,9 +305,10 @@ class LBFGS:
                 grad=(grad, weights),
                 value_fn=_weighted(objective),
             )
-            return updates, (memory, found)
+            scaled_direction, _ = cast(tuple[PyTree, PyTree], scaled)
+            return scaled_direction, (memory, found)
 
-        return optax.GradientTransformationExtraArgs(init, update)
+        return optax.GradientTransformationExtraArgs(init, cast(Any, update))
 
     def value_and_grad(
         self, objective: Objective, params: PyTree, opt_state: PyTree
