@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from jaxcv.errors import UserError
     from jaxcv.experiment import Experiment
     from jaxcv.fitting import Result, fit
+    from jaxcv.lbfgs import LBFGS
     from jaxcv.losses import CrossEntropy
     from jaxcv.optimizers import (
-        LBFGS,
         SGD,
         Adagrad,
         Adam,
@@ -46,7 +46,7 @@ _HOMES = {
     "Constant": "optimizers",
     "CrossEntropy": "losses",
     "Experiment": "experiment",
-    "LBFGS": "optimizers",
+    "LBFGS": "lbfgs",
     "Momentum": "optimizers",
     "Piecewise": "optimizers",
     "Result": "fitting",

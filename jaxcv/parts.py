@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from jaxcv.augment import RandomFlip, RandomRotation, RandomTranslation
+from jaxcv.lbfgs import LBFGS
 from jaxcv.losses import CrossEntropy
 from jaxcv.models import MODELS
 from jaxcv.optimizers import (
-    LBFGS,
     SGD,
     Adagrad,
     Adam,

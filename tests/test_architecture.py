@@ -20,6 +20,7 @@ PURE = (
     "jaxcv.reconstruction",
     "jaxcv.metrics",
     "jaxcv.optimizers",
+    "jaxcv.lbfgs",
     "jaxcv.training",
     "jaxcv.experiment",
 )

@@ -20,7 +20,8 @@ from jaxcv.errors import UserError
 from jaxcv.exits import Interrupted
 from jaxcv.experiment import Experiment
 from jaxcv.fitting import fit
-from jaxcv.optimizers import LBFGS, SGD, Adam
+from jaxcv.lbfgs import LBFGS
+from jaxcv.optimizers import SGD, Adam
 from jaxcv.programs import Pace, Program, prepare, run_epoch
 from jaxcv.reconstruction import SparseReconstruction
 from jaxcv.script import Choice, RunFlags
