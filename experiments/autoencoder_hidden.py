@@ -2,8 +2,8 @@
 
 python experiments/autoencoder_hidden.py    # three times 600 iterations of L-BFGS
 
-A patch that is held out of training goes through all three, and the same one through the three of
-autoencoder_decay.py.
+The patch of most contrast among 20 that are held out of training goes through all three, and the
+same one through the three of autoencoder_decay.py.
 """
 
 from jaxcv import LBFGS, Experiment, SparseReconstruction, compare, models
@@ -17,7 +17,7 @@ experiments = {
         epochs=600,
         batch_size=None,
         data="patches",
-        validation=1,
+        validation=20,
     )
     for hidden in (10, 60, 100)
 }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def show_studies(workdir: Path, runs: Mapping[str, "Result"], title: str) -> None:
-    """Writes comparison.html: costs, the first held-out patch through each, and the features.
+    """Writes comparison.html: costs, a held-out patch of most contrast through each, features.
 
     Args:
         workdir: of the comparison; the pictures go to its figures/.
@@ -32,7 +32,9 @@ def show_studies(workdir: Path, runs: Mapping[str, "Result"], title: str) -> Non
         data = load_data(
             it.data, it.data_dir, it.data_seed, it.validation, it.data_file, it.data_key
         )
-        held = data.images[data.validation[:1]]
+        # Most patches are nearly flat, and show nothing.
+        out = data.images[data.validation]
+        held = out[[out.std(axis=(1, 2, 3)).argmax()]]
         rows.setdefault("held-out patch", held)
         rows[name] = trained.predict(held)
         kernel = first_kernel(trained.params, data.image_shape)
