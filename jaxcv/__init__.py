@@ -19,18 +19,9 @@ if TYPE_CHECKING:
     from jaxcv.fitting import Result, fit
     from jaxcv.lbfgs import LBFGS
     from jaxcv.losses import CrossEntropy
-    from jaxcv.optimizers import (
-        SGD,
-        Adagrad,
-        Adam,
-        AdamW,
-        Constant,
-        Momentum,
-        Piecewise,
-        RMSprop,
-        WarmupCosine,
-    )
+    from jaxcv.optimizers import SGD, Adagrad, Adam, AdamW, Momentum, RMSprop
     from jaxcv.reconstruction import SparseReconstruction
+    from jaxcv.schedules import Constant, Piecewise, WarmupCosine
     from jaxcv.script import Choice, main
     from jaxcv.trained import Trained, load
 
@@ -43,12 +34,12 @@ _HOMES = {
     "Adam": "optimizers",
     "AdamW": "optimizers",
     "Choice": "script",
-    "Constant": "optimizers",
+    "Constant": "schedules",
     "CrossEntropy": "losses",
     "Experiment": "experiment",
     "LBFGS": "lbfgs",
     "Momentum": "optimizers",
-    "Piecewise": "optimizers",
+    "Piecewise": "schedules",
     "Result": "fitting",
     "RMSprop": "optimizers",
     "RandomFlip": "augment",
@@ -58,7 +49,7 @@ _HOMES = {
     "SparseReconstruction": "reconstruction",
     "Trained": "trained",
     "UserError": "errors",
-    "WarmupCosine": "optimizers",
+    "WarmupCosine": "schedules",
     "compare": "comparison",
     "fit": "fitting",
     "load": "trained",

@@ -1,7 +1,6 @@
 """Scripts that train several experiments and show them together."""
 
 import dataclasses
-import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from jaxcv import pages
 from jaxcv.exits import exits
 from jaxcv.experiment import Experiment, flat_settings, replace_settings
 from jaxcv.files import write_bytes
-from jaxcv.script import RunFlags, run
+from jaxcv.script import RunFlags, run, running_script
 
 if TYPE_CHECKING:
     from jaxcv.fitting import Result
@@ -37,11 +36,9 @@ def compare(
     """
     from jaxcv.flags import parse_experiment
 
-    script = sys.modules["__main__"]
-    path = Path(getattr(script, "__file__", None) or "comparison.py")
+    path, text = running_script()
     with exits(path.name):
         arguments = sys.argv[1:] if arguments is None else arguments
-        text = inspect.cleandoc(script.__doc__ or "")
         first = next(iter(experiments.values()))
         parsed, flags = parse_experiment(first, arguments, path.name, text, RunFlags)
         changed = changes(first, parsed)

@@ -1,4 +1,4 @@
-"""The one exception that is meant for the person at the keyboard."""
+"""The exceptions that are meant for the person at the keyboard."""
 
 
 class UserError(Exception):
@@ -11,3 +11,7 @@ class UserError(Exception):
 
     def __init__(self, message: str):
         super().__init__(" ".join(message.split()))
+
+
+class Diverged(UserError):
+    """Training has left the finite numbers: other settings may not."""

@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from jaxcv.constraints import TRACED, Count, Index, Positive, Traced, check, is_numeric, shown
 from jaxcv.errors import UserError
 from jaxcv.losses import CrossEntropy, Loss
-from jaxcv.optimizers import Constant, Optimizer, Schedule
+from jaxcv.optimizers import Optimizer
+from jaxcv.schedules import Constant, Schedule
 
 Precision = Literal["float32", "bfloat16", "float64"]
 Normalization = Literal["mean_pixel", "standardize"]

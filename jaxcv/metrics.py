@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
-from jaxcv.errors import UserError
+from jaxcv.errors import Diverged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +38,11 @@ def require_finite(metrics: Mapping[str, float], epoch: int) -> None:
     """Refuses to go on with a run that has diverged.
 
     Raises:
-        UserError: a metric of this epoch is infinite or no number.
+        Diverged: a metric of this epoch is infinite or no number.
     """
     for name, value in metrics.items():
         if not math.isfinite(value):
-            raise UserError(
+            raise Diverged(
                 f"training diverged: the {name} is not finite in epoch {epoch}; "
                 "try a smaller --learning-rate"
             )

@@ -1,4 +1,4 @@
-"""Update rules and learning-rate schedules: frozen values that build Optax transformations.
+"""Update rules: frozen values that build Optax transformations.
 
 A part's numbers may be tracers: the training chunk builds the transformation anew inside the
 compiled program, with the hyperparameters it was given as arrays. Only the structure of the
@@ -10,11 +10,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, PyTree
 
-from jaxcv.constraints import Fraction, NonNegative, Positive, shown
-from jaxcv.errors import UserError
+from jaxcv.constraints import Fraction, NonNegative, Positive
 
 if TYPE_CHECKING:
     import optax
@@ -233,84 +231,3 @@ class RMSprop(GradientRule):
         import optax
 
         return optax.rmsprop(learning_rate, decay=self.decay, eps=self.epsilon)
-
-
-@runtime_checkable
-class Schedule(Protocol):
-    """How the learning rate changes over a run."""
-
-    def factor(self, step: Int[Array, ""], steps_per_epoch: int, epochs: Number) -> Number:
-        """What the base learning rate is multiplied with at a step (from 0)."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Constant:
-    """The base learning rate throughout."""
-
-    def factor(self, step: Int[Array, ""], steps_per_epoch: int, epochs: Number) -> Number:
-        """Always 1."""
-        return 1.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Piecewise:
-    """Constant pieces: after `boundaries[i]` epochs the base rate times `factors[i]`.
-
-    Attributes:
-        boundaries: epochs after which the rate changes, ascending
-        factors: what the base rate is multiplied with from there on
-
-    Example:
-        1e-3, then 1e-4 after 80 epochs and 1e-5 after 120:
-
-        >>> schedule = Piecewise(boundaries=(80.0, 120.0), factors=(0.1, 0.01))
-        >>> [float(schedule.factor(jnp.int32(epoch * 391), 391, 150.0)) for epoch in (79, 80)]
-        [1.0, 0.10000000149011612]
-    """
-
-    boundaries: tuple[NonNegative, ...] = ()
-    factors: tuple[NonNegative, ...] = ()
-
-    def __post_init__(self):
-        if len(self.boundaries) != len(self.factors):
-            raise UserError(
-                f"--factors must be as many as --boundaries ({len(self.boundaries)}), "
-                f"not {len(self.factors)}"
-            )
-        # While a program is traced the numbers are placeholders or tracers.
-        plain = all(isinstance(boundary, int | float) for boundary in self.boundaries)
-        if plain and list(self.boundaries) != sorted(self.boundaries):
-            raise UserError(f"--boundaries must ascend, not {shown(self.boundaries)}")
-
-    def factor(self, step: Int[Array, ""], steps_per_epoch: int, epochs: Number) -> Number:
-        """The factor of the last boundary that the step has reached; 1 before the first."""
-        factor: Number = jnp.float32(1.0)
-        for boundary, value in zip(self.boundaries, self.factors, strict=True):
-            # In whole steps: a boundary of 80 epochs is exactly the first step of the 81st.
-            reached = step >= jnp.round(jnp.asarray(boundary) * steps_per_epoch)
-            factor = jnp.where(reached, value, factor)
-        return factor
-
-
-@dataclasses.dataclass(frozen=True)
-class WarmupCosine:
-    """Linear warm-up to the base rate, then half a cosine down (Loshchilov & Hutter 2017).
-
-    Attributes:
-        warmup_epochs: epochs of the linear rise from nothing
-        final_factor: share of the base rate at the end
-    """
-
-    warmup_epochs: NonNegative = 0.0
-    final_factor: NonNegative = 0.0
-
-    def factor(self, step: Int[Array, ""], steps_per_epoch: int, epochs: Number) -> Number:
-        """(t + 1)/w during the warm-up of w steps, then between 1 and `final_factor`."""
-        warmup = jnp.asarray(self.warmup_epochs) * steps_per_epoch
-        rest = jnp.maximum(jnp.asarray(epochs) * steps_per_epoch - warmup, 1.0)
-        fallen = jnp.clip((step - warmup) / rest, 0.0, 1.0)
-        cosine = self.final_factor + (1 - self.final_factor) * 0.5 * (1 + jnp.cos(jnp.pi * fallen))
-        # A warm-up that ends within a step does not overshoot in it.
-        rising = jnp.minimum((step + 1) / jnp.maximum(warmup, 1.0), 1.0)
-        return jnp.where(step < warmup, rising, cosine)

@@ -7,18 +7,9 @@ from jaxcv.augment import RandomFlip, RandomRotation, RandomTranslation
 from jaxcv.lbfgs import LBFGS
 from jaxcv.losses import CrossEntropy
 from jaxcv.models import MODELS
-from jaxcv.optimizers import (
-    SGD,
-    Adagrad,
-    Adam,
-    AdamW,
-    Constant,
-    Momentum,
-    Piecewise,
-    RMSprop,
-    WarmupCosine,
-)
+from jaxcv.optimizers import SGD, Adagrad, Adam, AdamW, Momentum, RMSprop
 from jaxcv.reconstruction import SparseReconstruction
+from jaxcv.schedules import Constant, Piecewise, WarmupCosine
 
 PART_TYPES: Mapping[str, type] = MappingProxyType(
     MODELS

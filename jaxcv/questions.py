@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jaxcv.constraints import Count, Index, check
 from jaxcv.data import Dataset
 from jaxcv.data import load as load_data
-from jaxcv.errors import UserError
+from jaxcv.errors import Diverged, UserError
 from jaxcv.exits import exits
 from jaxcv.experiment import Experiment, field_hints
 from jaxcv.logs import read_metrics
@@ -141,9 +141,7 @@ def train(variants: Mapping[str, Experiment], flags: Flags) -> dict[str, Outcome
         print(f"{name}:")
         try:
             result = run(experiment, RunFlags(str(workdir), resume=True, verify=flags.verify))
-        except UserError as error:
-            if not str(error).startswith("training diverged"):
-                raise
+        except Diverged as error:
             print(f"  {error}")
             record = None
         else:

@@ -20,8 +20,9 @@ from jaxcv.data.dataset import Dataset
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
 from jaxcv.losses import CrossEntropy, cross_entropy, l2_penalty
-from jaxcv.optimizers import Adam, Constant
+from jaxcv.optimizers import Adam
 from jaxcv.programs import Program, prepare, resolve
+from jaxcv.schedules import Constant
 
 IMAGES = 100
 BATCH_SIZE = 50

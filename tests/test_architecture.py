@@ -20,6 +20,7 @@ PURE = (
     "jaxcv.reconstruction",
     "jaxcv.metrics",
     "jaxcv.optimizers",
+    "jaxcv.schedules",
     "jaxcv.lbfgs",
     "jaxcv.training",
     "jaxcv.experiment",

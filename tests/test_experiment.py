@@ -13,7 +13,8 @@ from jaxcv.constraints import Traced, is_numeric
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment, flat_settings, merge, replace_settings, split
 from jaxcv.losses import CrossEntropy
-from jaxcv.optimizers import SGD, Adam, AdamW, Constant, Momentum, Piecewise, WarmupCosine
+from jaxcv.optimizers import SGD, Adam, AdamW, Momentum
+from jaxcv.schedules import Constant, Piecewise, WarmupCosine
 
 positive = st.floats(1e-6, 1e6)
 fraction = st.floats(0, 0.999)

@@ -9,8 +9,9 @@ from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
 from jaxcv.experiment_json import differences, from_json, to_json
 from jaxcv.losses import CrossEntropy
-from jaxcv.optimizers import SGD, Adam, AdamW, Constant, Momentum, Piecewise, WarmupCosine
+from jaxcv.optimizers import SGD, Adam, AdamW, Momentum
 from jaxcv.parts import PART_TYPES
+from jaxcv.schedules import Constant, Piecewise, WarmupCosine
 
 EXAMPLES = {
     "model": [

@@ -16,8 +16,9 @@ from jaxcv.experiment import Experiment
 from jaxcv.files import read_json
 from jaxcv.fitting import fit
 from jaxcv.losses import CrossEntropy
-from jaxcv.optimizers import SGD, Adam, Momentum, WarmupCosine
+from jaxcv.optimizers import SGD, Adam, Momentum
 from jaxcv.results import num_params, params_sha256
+from jaxcv.schedules import WarmupCosine
 from jaxcv.trained import load
 from tests import tiny
 

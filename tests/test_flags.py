@@ -9,7 +9,8 @@ from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment, flat_settings
 from jaxcv.flags import descriptions, parse, parse_experiment
 from jaxcv.losses import CrossEntropy
-from jaxcv.optimizers import Adam, Momentum, Piecewise, WarmupCosine
+from jaxcv.optimizers import Adam, Momentum
+from jaxcv.schedules import Piecewise, WarmupCosine
 from jaxcv.script import RunFlags
 
 BASE = Experiment(model=models.CNN(), optimizer=Adam())

@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 
 from jaxcv import questions, runtime
-from jaxcv.errors import UserError
+from jaxcv.errors import Diverged, UserError
 from jaxcv.experiment import Experiment
 from jaxcv.models import Softmax
 from jaxcv.optimizers import SGD
@@ -81,7 +81,7 @@ def test_variants_are_runs_of_their_own_and_are_taken_up_again(capsys):
 def test_a_variant_that_diverges_leaves_the_others_alone(monkeypatch):
     def run(experiment, flags):
         if experiment.name == "wild":
-            raise UserError("training diverged: the loss is not finite in epoch 1")
+            raise Diverged("the loss is not finite in epoch 1")
         Path(flags.workdir).mkdir(parents=True)
         Path(flags.workdir, "metrics.jsonl").write_text(json.dumps({"epoch": 1}) + "\n")
         return questions_result(flags.workdir)

@@ -9,8 +9,9 @@ import pytest
 from jaxcv import models, training
 from jaxcv.experiment import Experiment, split
 from jaxcv.losses import CrossEntropy
-from jaxcv.optimizers import SGD, Adam, AdamW, Constant, Momentum, Piecewise, WarmupCosine
+from jaxcv.optimizers import SGD, Adam, AdamW, Momentum
 from jaxcv.programs import Pace, Program, prepare, run_epoch
+from jaxcv.schedules import Constant, Piecewise, WarmupCosine
 from tests import tiny
 
 DATA = tiny.dataset()

@@ -1,6 +1,8 @@
 """The networks of the assignment and the PyTorch exercise, and the two that are our own choice."""
 
 import math
+import runpy
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -214,3 +216,10 @@ def test_prelu_learns_its_slope():
     params = jax.jit(model.init)(jax.random.key(0), images)["params"]
     gradient = jax.grad(lambda p: logits_of(model, p, images).sum())(params)
     assert np.any(gradient["PReLU_0"]["negative_slope"])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_scripts_train_the_networks_of_their_names(name):
+    """What `jaxcv inspect NAME` shows is what experiments/NAME.py trains."""
+    script = Path(__file__).parents[2] / "experiments" / f"{name}.py"
+    assert runpy.run_path(str(script))["experiment"].model == NETWORKS[name]
