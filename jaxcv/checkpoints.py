@@ -16,29 +16,13 @@ import jax.numpy as jnp
 from flax import serialization
 from jaxtyping import PyTree
 
+from jaxcv.course import Best
 from jaxcv.errors import UserError
 from jaxcv.files import write_bytes
 from jaxcv.training import TrainState
 
 _MAGIC = b"jaxcv checkpoint 1\n"
 _KEPT = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Best:
-    """The parameters with the best validation score so far.
-
-    Attributes:
-        epoch: after which they were.
-        score: theirs on the validation images.
-        params: trainable parameters.
-        batch_stats: running statistics that belong to them.
-    """
-
-    epoch: int
-    score: float
-    params: PyTree
-    batch_stats: PyTree
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcv.checkpoints import Best
+from jaxcv.course import Course, Numbers
 from jaxcv.data import load as load_data
 from jaxcv.data.dataset import Dataset
 from jaxcv.errors import UserError
@@ -19,7 +19,6 @@ from jaxcv.experiment import Experiment
 from jaxcv.experiment_json import to_json
 from jaxcv.files import read_json
 from jaxcv.journal import Journal
-from jaxcv.metrics import require_finite
 from jaxcv.outcome import conclude
 from jaxcv.programs import Pace, Program, prepare, resolve, run_epoch
 from jaxcv.progress import Progress
@@ -130,9 +129,7 @@ class _Run:
         self.program = program
         self.workdir = workdir
         self.signalled = signalled
-        self.optimizer = experiment.optimizer
-        self.best: Best | None = None
-        self.converged = False
+        self.course = Course(experiment)
         facts = {
             "image_shape": dataset.image_shape,
             "classes": dataset.classes,
@@ -144,11 +141,13 @@ class _Run:
     def go(self) -> Result:
         """Trains to the end and writes everything down."""
         fresh = self.program.initial_state(self.experiment.seed)
-        state, self.best = self.saver.restore(fresh)
+        state, best = self.saver.restore(fresh)
+        self.course = Course(self.experiment, best)
         steps = self.program.steps_per_epoch
         epoch = int(state.step) // steps
         if epoch:
-            self.converged = self.optimizer.has_converged(self.optimizer_report(state))
+            report = self.experiment.optimizer.report(state.opt_state)
+            self.course = self.course.reported(jax.device_get(report))
         resumed = int(state.step) if self.saver.resumed_from else None
         shape = self.dataset.image_shape
         with (
@@ -159,16 +158,16 @@ class _Run:
             progress.note(f"compiled in {compile_seconds:.1f} s")
             progress.start(self.experiment.epochs, steps, epoch + 1)
             pace, throughput = Pace(), Throughput()
-            while epoch < self.experiment.epochs and not self.has_stopped_early(epoch):
+            while not self.course.over(epoch):
                 state, record = self.train_epoch(state, epoch, pace, progress)
                 epoch += 1
                 throughput = throughput.after(record)
                 progress.epoch(record)
                 journal.epoch(state, record)
-                self.saver.epoch(state, self.best)
+                self.saver.epoch(state, self.course.best)
                 if self.signalled():
                     self.stop(state)
-            self.saver.save(state, self.best)
+            self.saver.save(state, self.course.best)
             result = conclude(
                 self.workdir,
                 self.experiment,
@@ -176,7 +175,7 @@ class _Run:
                 self.program,
                 journal,
                 state,
-                self.best,
+                self.course.best,
                 resumed_from_steps=self.saver.resumed_from,
                 compile_seconds=compile_seconds,
                 images_per_second=throughput.rate,
@@ -185,13 +184,6 @@ class _Run:
         page = self.workdir.path / "report.html"
         print(f"{name.replace('_', ' ')} {result[name]:.4f}; report: {page}")
         return Result(self.workdir.path, result)
-
-    def has_stopped_early(self, epoch: int) -> bool:
-        """Whether patience has run out after so many epochs, or the optimizer has converged."""
-        if self.converged:
-            return True
-        patience, best = self.experiment.patience, self.best
-        return patience is not None and best is not None and epoch - best.epoch >= patience
 
     def train_epoch(
         self, state: TrainState, epoch: int, pace: Pace, progress: Progress
@@ -208,53 +200,30 @@ class _Run:
             if done < steps and self.signalled():
                 self.stop(state)
         seconds = time.perf_counter() - start
-        train = self.experiment.loss.metrics(jax.device_get(state.totals))
-        require_finite(train, epoch + 1)
-        validation = self.validated(state, epoch + 1)
-        report = self.optimizer_report(state)
-        self.converged = self.optimizer.has_converged(report)
-        record = {
-            "epoch": epoch + 1,
-            "step": int(state.step),
-            **{f"train_{name}": value for name, value in train.items()},
-            **{f"val_{name}": validation.get(name) for name in train},
-            "learning_rate": self.learning_rate(int(state.step) - 1),
-            "seconds": seconds,
-            "images_per_second": (done - first) * program.batch_size / seconds,
-            **report,
-        }
+        numbers = Numbers(
+            epoch=epoch + 1,
+            step=int(state.step),
+            totals=jax.device_get(state.totals),
+            validation=self.validated(state),
+            report=jax.device_get(self.experiment.optimizer.report(state.opt_state)),
+            seconds=seconds,
+            images=(done - first) * program.batch_size,
+        )
+        self.course, record = self.course.after(
+            numbers, steps, lambda: jax.tree.map(jnp.copy, (state.params, state.batch_stats))
+        )
         return state, record
 
-    def validated(self, state: TrainState, epoch: int) -> dict[str, float]:
-        """The metrics of the validation images, if there are any; the best parameters are kept."""
+    def validated(self, state: TrainState) -> dict[str, Any] | None:
+        """The loss's totals of the validation images; None where there are none."""
         if len(self.dataset.validation) == 0:
-            return {}
-        loss = self.experiment.loss
+            return None
         totals = self.program.evaluate(state.params, state.batch_stats, "validation")
-        metrics = loss.metrics(jax.device_get(totals))
-        # The training loss is of the parameters before each step: not of the last ones.
-        require_finite(metrics, epoch)
-        score = metrics[loss.score.name]
-        if loss.score.improves(score, self.best.score if self.best is not None else None):
-            params, batch_stats = jax.tree.map(jnp.copy, (state.params, state.batch_stats))
-            self.best = Best(epoch, score, params, batch_stats)
-        return metrics
-
-    def optimizer_report(self, state: TrainState) -> dict[str, float]:
-        """What the optimizer tells of its last step."""
-        report = jax.device_get(self.optimizer.report(state.opt_state))
-        return {name: value.item() for name, value in report.items()}
-
-    def learning_rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
-        factor = self.experiment.schedule.factor(
-            jnp.int32(step), self.program.steps_per_epoch, float(self.experiment.epochs)
-        )
-        return float(self.optimizer.learning_rate * factor)
+        return jax.device_get(totals)
 
     def stop(self, state: TrainState) -> None:
         """Saves and ends the run because of a signal."""
-        self.saver.save(state, self.best)
+        self.saver.save(state, self.course.best)
         raise Interrupted(
             self.signalled(),
             f"stopped at step {int(state.step)}; the same command with --resume goes on",

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from jaxcv.checkpoints import Best
+from jaxcv.course import Best
 from jaxcv.data.dataset import Dataset
 from jaxcv.experiment import Experiment
 from jaxcv.figures import Finished, write_figures

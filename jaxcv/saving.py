@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxcv import checkpoints
-from jaxcv.checkpoints import Best, Checkpoint
+from jaxcv.checkpoints import Checkpoint
+from jaxcv.course import Best
 from jaxcv.training import TrainState
 
 # An epoch's end is passed over while the last checkpoint is younger.

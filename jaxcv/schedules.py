@@ -7,19 +7,21 @@ import dataclasses
 from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxcv.constraints import NonNegative, shown
 from jaxcv.errors import UserError
 
 Number = float | Float[Array, ""]
+Step = np.int32 | Int[Array, ""]
 
 
 @runtime_checkable
 class Schedule(Protocol):
     """How the learning rate changes over a run."""
 
-    def factor(self, step: Int[Array, ""], steps_per_epoch: int, epochs: Number) -> Number:
+    def factor(self, step: Step, steps_per_epoch: int, epochs: Number) -> Number:
         """What the base learning rate is multiplied with at a step (from 0)."""
         ...
 
@@ -28,7 +30,7 @@ class Schedule(Protocol):
 class Constant:
     """The base learning rate throughout."""
 
-    def factor(self, step: Int[Array, ""], steps_per_epoch: int, epochs: Number) -> Number:
+    def factor(self, step: Step, steps_per_epoch: int, epochs: Number) -> Number:
         """Always 1."""
         return 1.0
 
@@ -63,7 +65,7 @@ class Piecewise:
         if plain and list(self.boundaries) != sorted(self.boundaries):
             raise UserError(f"--boundaries must ascend, not {shown(self.boundaries)}")
 
-    def factor(self, step: Int[Array, ""], steps_per_epoch: int, epochs: Number) -> Number:
+    def factor(self, step: Step, steps_per_epoch: int, epochs: Number) -> Number:
         """The factor of the last boundary that the step has reached; 1 before the first."""
         factor: Number = jnp.float32(1.0)
         for boundary, value in zip(self.boundaries, self.factors, strict=True):
@@ -85,7 +87,7 @@ class WarmupCosine:
     warmup_epochs: NonNegative = 0.0
     final_factor: NonNegative = 0.0
 
-    def factor(self, step: Int[Array, ""], steps_per_epoch: int, epochs: Number) -> Number:
+    def factor(self, step: Step, steps_per_epoch: int, epochs: Number) -> Number:
         """(t + 1)/w during the warm-up of w steps, then between 1 and `final_factor`."""
         warmup = jnp.asarray(self.warmup_epochs) * steps_per_epoch
         rest = jnp.maximum(jnp.asarray(epochs) * steps_per_epoch - warmup, 1.0)

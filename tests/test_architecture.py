@@ -24,6 +24,7 @@ PURE = (
     "jaxcv.lbfgs",
     "jaxcv.training",
     "jaxcv.experiment",
+    "jaxcv.course",
 )
 SIDE_EFFECTS = {
     "logs", "checkpoints", "plots", "reports", "progress", "fitting", "programs", "figures",

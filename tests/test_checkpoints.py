@@ -8,7 +8,8 @@ import pytest
 from flax import serialization
 
 from jaxcv import checkpoints, models
-from jaxcv.checkpoints import Best, Checkpoint
+from jaxcv.checkpoints import Checkpoint
+from jaxcv.course import Best
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
 from jaxcv.experiment_json import to_json
