@@ -14,7 +14,7 @@ test: $(VENV)/dev  ## the suite, under ten minutes on two cores
 	$(PY) -m pytest --numprocesses auto --maxprocesses 4
 
 test-all: $(VENV)/dev  ## the suite with every script for an epoch, PyTorch as an outside oracle, and this machine's own proof
-	$(PIP) --editable '.[dev,oracle]'
+	$(PIP) --editable '.[dev,oracle,ray]'
 	$(PY) -m pytest -m "every_script or not every_script" --numprocesses auto --maxprocesses 4
 	$(PY) -m jaxcv verify
 

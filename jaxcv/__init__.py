@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from jaxcv.reconstruction import SparseReconstruction
     from jaxcv.schedules import Constant, Piecewise, WarmupCosine
     from jaxcv.script import Choice, main
+    from jaxcv.sweeps.axes import Choices, Span
+    from jaxcv.sweeps.sweep import SweepResult, sweep
     from jaxcv.trained import Trained, load
 
 # XLA:CPU prints a screenful of false alarm for each program that it loads from the compilation
@@ -35,6 +37,7 @@ _HOMES = {
     "AdamW": "optimizers",
     "Choice": "script",
     "Constant": "schedules",
+    "Choices": "sweeps.axes",
     "CrossEntropy": "losses",
     "Experiment": "experiment",
     "LBFGS": "lbfgs",
@@ -46,7 +49,9 @@ _HOMES = {
     "RandomRotation": "augment",
     "RandomTranslation": "augment",
     "SGD": "optimizers",
+    "Span": "sweeps.axes",
     "SparseReconstruction": "reconstruction",
+    "SweepResult": "sweeps.sweep",
     "Trained": "trained",
     "UserError": "errors",
     "WarmupCosine": "schedules",
@@ -54,6 +59,7 @@ _HOMES = {
     "fit": "fitting",
     "load": "trained",
     "main": "script",
+    "sweep": "sweeps.sweep",
 }
 _MODULES = {"layers", "losses", "models", "ops", "optimizers", "reference"}
 
@@ -64,6 +70,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Choice",
+    "Choices",
     "Constant",
     "CrossEntropy",
     "Experiment",
@@ -74,7 +81,9 @@ __all__ = [
     "RandomRotation",
     "RandomTranslation",
     "Result",
+    "Span",
     "SparseReconstruction",
+    "SweepResult",
     "Trained",
     "UserError",
     "WarmupCosine",
@@ -88,6 +97,7 @@ __all__ = [
     "ops",
     "optimizers",
     "reference",
+    "sweep",
 ]
 
 

@@ -10,6 +10,7 @@ from jaxcv.errors import UserError
 _COMMANDS = {
     "list": "name the experiments, with what each is",
     "run": "train an experiment: its name, its script or a saved experiment.json",
+    "sweep": "train an experiment many times, over settings and seeds",
     "report": "make a workdir's report.html again",
     "inspect": "a network's layers: shapes, parameters, receptive fields, multiply-adds",
     "verify": "check that this machine computes what it should",
@@ -113,6 +114,24 @@ def run(arguments: Sequence[str]) -> None:
         _run_script(find_script(target), flags)
 
 
+def sweep(arguments: Sequence[str]) -> None:
+    """`jaxcv sweep EXPERIMENT [flags]`."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(
+            "usage: jaxcv sweep EXPERIMENT [--set FIELD=A,B] [--range FIELD=LOW..HIGH] [flags]\n\n"
+            "EXPERIMENT is a name that `jaxcv list` shows, a script, or an experiment.json.\n"
+            "`jaxcv sweep EXPERIMENT --help` lists the sweep's flags and the experiment's."
+        )
+        if not arguments:
+            raise UserError("sweep needs an experiment: a name, a script or an experiment.json")
+        return
+    from jaxcv.sweeps.command import run
+
+    target = arguments[0]
+    script = Path(target) if target.endswith(".json") else find_script(target)
+    run(arguments[1:], script, f"jaxcv sweep {script.name}")
+
+
 def find_script(target: str) -> Path:
     """The script of an experiment that is named by its path or its name in experiments/.
 
@@ -181,6 +200,7 @@ def entry(arguments: Sequence[str] | None = None) -> None:
     table = {
         "list": list_experiments,
         "run": run,
+        "sweep": sweep,
         "report": report,
         "inspect": inspect,
         "verify": verify,

@@ -42,7 +42,8 @@ def parse_experiment(
         arguments: the command line without the program's name.
         prog: the program's name in the help text.
         description: the help text's first paragraph.
-        extra: a dataclass of further flags that are no part of the experiment.
+        extra: a dataclass of further flags that are no part of the experiment; one that is a
+            list of texts is given again for each.
 
     Returns:
         The experiment as the flags say, and the further flags' values.
@@ -63,9 +64,10 @@ def parse_experiment(
             fields.append((name, Annotated[hint, note], dataclasses.field(default=value)))
     for field in dataclasses.fields(extra):
         note = tyro.conf.arg(help=descriptions(extra).get(field.name, ""))
-        fields.append(
-            (field.name, Annotated[field.type, note], dataclasses.field(default=field.default))
-        )
+        kind: Any = Annotated[field.type, note]
+        if field.type == tuple[str, ...]:
+            kind = tyro.conf.UseAppendAction[kind]
+        fields.append((field.name, kind, dataclasses.field(default=field.default)))
     flags = dataclasses.make_dataclass("Flags", fields, kw_only=True)
     given = parse(flags, arguments, prog, description)
     changes = {(path, name): getattr(given, name) for name, path in places.items()}

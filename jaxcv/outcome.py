@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 
+from jaxcv import runtime
 from jaxcv.course import Best
 from jaxcv.data.dataset import Dataset
 from jaxcv.experiment import Experiment
@@ -72,6 +73,7 @@ def conclude(
         test=test[score],
         params=state.params,
         sha256=params_sha256(state.params, state.batch_stats),
+        seconds=runtime.seconds_since_start(),
         **facts,
     )
     write_json(workdir.result, record)

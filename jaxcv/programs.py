@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import jax
 import numpy as np
-from jaxtyping import Array, Int, PyTree, Real
+from jaxtyping import Array, Int, PRNGKeyArray, PyTree, Real
 
 from jaxcv import training
 from jaxcv.data.dataset import Dataset
@@ -56,6 +56,16 @@ class Program:
         """Whole batches in an epoch."""
         return self.train.shape[0] // self.batch_size
 
+    @property
+    def epoch_images(self) -> int:
+        """Images that an epoch trains on: the last partial batch is dropped."""
+        return self.steps_per_epoch * self.batch_size
+
+    def with_numbers(self, experiment: Experiment) -> "Program":
+        """The same programs on the same data, with the numbers of another experiment."""
+        _, hyper = split(experiment)
+        return dataclasses.replace(self, hyper=training.arrays(hyper, experiment))
+
     def initial_state(self, seed: int) -> TrainState:
         """The state before the first step."""
         key = jax.random.key(seed)
@@ -94,8 +104,12 @@ class Program:
 
     def order(self, state: TrainState, epoch: int) -> Int[Array, "steps batch"]:
         """The order of an epoch, counted from 0."""
+        return self.order_of(state.key, epoch)
+
+    def order_of(self, key: PRNGKeyArray, epoch: int) -> Int[Array, "steps batch"]:
+        """The order of an epoch of the run with this key."""
         number = jax.device_put(np.int32(epoch))
-        return training.epoch_order(state.key, number, self.train, self.batch_size)
+        return training.epoch_order(key, number, self.train, self.batch_size)
 
 
 def prepare(experiment: Experiment, dataset: Dataset) -> Program:

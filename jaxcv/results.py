@@ -42,12 +42,13 @@ def result_record(
     epochs: int,
     best_epoch: int,
     validation: float | None,
-    test: float,
+    test: float | None,
     params: PyTree,
     sha256: str,
     resumed_from_steps: tuple[int, ...],
     compile_seconds: float,
     images_per_second: float | None,
+    seconds: float,
 ) -> dict[str, Any]:
     """result.json as it is written; `validation` and `test` are of the loss's score."""
     score = experiment.loss.score.name
@@ -63,7 +64,7 @@ def result_record(
         "num_params": num_params(params),
         "params_sha256": sha256,
         "resumed_from_steps": list(resumed_from_steps),
-        "seconds": runtime.seconds_since_start(),
+        "seconds": seconds,
         "compile_seconds": compile_seconds,
         "images_per_second": images_per_second,
         "versions": runtime.versions(),

@@ -5,7 +5,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from jaxcv import runtime
 from jaxcv.exits import exits
@@ -13,6 +13,8 @@ from jaxcv.experiment import Experiment
 
 if TYPE_CHECKING:
     from jaxcv.fitting import Result
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +83,8 @@ class Choice:
     experiments: Mapping[str, Experiment]
     note: str = ""
 
-    def chosen(self, arguments: Sequence[str]) -> tuple[Experiment, type[RunFlags]]:
-        """The experiment that a command line chooses, and the flags of a run with this one."""
+    def chosen(self, arguments: Sequence[str], flags_class: type[T]) -> tuple[Experiment, type[T]]:
+        """The experiment that a command line chooses, and further flags with this one."""
         names = list(self.experiments)
         name, wanted = names[0], f"--{self.flag}"
         for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
@@ -95,10 +97,10 @@ class Choice:
         flags = dataclasses.make_dataclass(
             "ChosenFlags",
             [(self.flag, Literal[tuple(names)], dataclasses.field(default=default))],
-            bases=(RunFlags,),
+            bases=(flags_class,),
             frozen=True,
         )
-        flags.__doc__ = f"{RunFlags.__doc__}    {self.flag}: {self.note}\n"
+        flags.__doc__ = f"{flags_class.__doc__}    {self.flag}: {self.note}\n"
         return experiment, flags
 
 
@@ -127,7 +129,7 @@ def main(
         arguments = sys.argv[1:] if arguments is None else arguments
         extra = RunFlags
         if isinstance(experiment, Choice):
-            experiment, extra = experiment.chosen(arguments)
+            experiment, extra = experiment.chosen(arguments, RunFlags)
         experiment = named(experiment, path.stem)
         experiment, flags = parse_experiment(experiment, arguments, path.name, text, extra)
         then(run(experiment, flags))

@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree, Real
 
-from jaxcv import checkpoints, training
+from jaxcv import checkpoints, parameters, training
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
 from jaxcv.experiment_json import from_json
 from jaxcv.files import read_json
 from jaxcv.models import intermediates
+from jaxcv.parameters import Parameters
 from jaxcv.parts import PART_TYPES
 from jaxcv.workdirs import Workdir
 
@@ -80,7 +81,7 @@ def load(workdir: Path | str, experiment: Experiment | None = None) -> Trained:
     """Loads the model that a run has trained.
 
     Args:
-        workdir: of a finished run, or of one that has written a checkpoint.
+        workdir: of a finished run or trial of a sweep, or of a run that has written a checkpoint.
         experiment: what the workdir was trained with; default: read from its experiment.json,
             which can name only the parts that jaxcv knows.
 
@@ -95,17 +96,25 @@ def load(workdir: Path | str, experiment: Experiment | None = None) -> Trained:
     files = Workdir(Path(workdir))
     if experiment is None:
         experiment = from_json(read_json(files.experiment), PART_TYPES)
-    saved = checkpoints.restore(files.checkpoints)
-    if saved is None:
-        raise UserError(f"{workdir} has no checkpoint yet")
+    found = _parameters(files, experiment)
     dtype = training.parameter_dtype(experiment)
-    best = saved.best if experiment.patience is not None else None
-    chosen = best or saved.state
     return Trained(
         experiment=experiment,
-        params=chosen.params,
-        batch_stats=chosen.batch_stats,
-        classes=tuple(saved.facts["classes"]),
-        multiplier=np.asarray(saved.facts["multiplier"], dtype),
-        offset=np.asarray(saved.facts["offset"], dtype),
+        params=found.params,
+        batch_stats=found.batch_stats,
+        classes=tuple(found.facts["classes"]),
+        multiplier=np.asarray(found.facts["multiplier"], dtype),
+        offset=np.asarray(found.facts["offset"], dtype),
     )
+
+
+def _parameters(files: Workdir, experiment: Experiment) -> Parameters:
+    """Those of a sweep's trial, or of the newest checkpoint."""
+    if files.parameters.exists():
+        return parameters.read(files.parameters)
+    saved = checkpoints.restore(files.checkpoints)
+    if saved is None:
+        raise UserError(f"{files.path} has no checkpoint yet")
+    best = saved.best if experiment.patience is not None else None
+    chosen = best or saved.state
+    return Parameters(chosen.params, chosen.batch_stats, saved.facts)

@@ -11,7 +11,7 @@ from jaxcv.experiment_json import differences, to_json
 from jaxcv.files import read_json, write_json
 
 # What may differ between two starts of one run: where its data lie, and what the data decide.
-_FREE = {"data_dir", "num_classes"}
+FREE = {"data_dir", "num_classes"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +34,11 @@ class Workdir:
     def checkpoints(self) -> Path:
         """Directory of checkpoints."""
         return self.path / "checkpoints"
+
+    @property
+    def parameters(self) -> Path:
+        """The best parameters of a sweep's trial, which has no checkpoints."""
+        return self.path / "parameters.msgpack"
 
     @property
     def figures(self) -> Path:
@@ -66,7 +71,7 @@ class Workdir:
                 )
             return "new"
         before, now = read_json(self.experiment), to_json(experiment)
-        changed = set(differences(before, now)) - _FREE
+        changed = set(differences(before, now)) - FREE
         more = resume and changed == {"epochs"} and self._longer(before, now)
         if changed and not more:
             raise UserError(

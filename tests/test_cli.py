@@ -74,7 +74,7 @@ def test_every_command_has_help(capsys, command):
     ("arguments", "said"),
     [
         (["lisst"], ["unknown command 'lisst'", "did you mean list?"]),
-        (["frobnicate"], ["unknown command 'frobnicate'", "list, run, report"]),
+        (["frobnicate"], ["unknown command 'frobnicate'", "list, run, sweep, report"]),
         (["--frobnicate"], ["--frobnicate"]),
         (["list", "more"], ["list takes no arguments", "'more'"]),
         (["run", "cmn"], ["no experiment 'cmn'", "did you mean cnn?"]),

@@ -247,7 +247,7 @@ SOLVERS = Choice("solver", {"lbfgs": experiment(), "adam": experiment(Adam())}, 
 def test_a_flag_chooses_the_experiment(arguments, kind):
     from jaxcv.flags import parse_experiment
 
-    it, flags = SOLVERS.chosen(arguments)
+    it, flags = SOLVERS.chosen(arguments, RunFlags)
     it, given = parse_experiment(it, arguments, "x.py", "", flags)
     assert isinstance(it.optimizer, kind)
     assert isinstance(given, RunFlags)
@@ -257,7 +257,7 @@ def test_a_flag_chooses_the_experiment(arguments, kind):
 def test_an_unknown_choice_is_one_line(arguments):
     from jaxcv.flags import parse_experiment
 
-    it, flags = SOLVERS.chosen(arguments)
+    it, flags = SOLVERS.chosen(arguments, RunFlags)
     with pytest.raises(UserError, match="lbfgs, adam") as caught:
         parse_experiment(it, arguments, "x.py", "", flags)
     assert "\n" not in str(caught.value)

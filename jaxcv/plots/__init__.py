@@ -14,6 +14,7 @@ from jaxcv.plots.maps import side_by_side
 from jaxcv.plots.outcomes import confusion, predictions
 from jaxcv.plots.panels import panels
 from jaxcv.plots.style import save
+from jaxcv.plots.sweeps import learning_curves, scores_against
 from jaxcv.plots.training import curves
 from jaxcv.plots.weights import filter_grid, filters, templates
 
@@ -29,10 +30,12 @@ __all__ = [
     "filter_grid",
     "filters",
     "image_rows",
+    "learning_curves",
     "panels",
     "patch_grids",
     "predictions",
     "save",
+    "scores_against",
     "side_by_side",
     "templates",
     "titled_images",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's, but for the yellow, which is too light for lines.
-_COLOURS = (BLUE, VERMILION, "#009e73", ORANGE, "#cc79a7", "#56b4e9", INK)
+COLOURS = (BLUE, VERMILION, "#009e73", ORANGE, "#cc79a7", "#56b4e9", INK)
 _LINES = ("-", "--", ":")
 
 
@@ -36,7 +36,7 @@ def compared(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> "Figure":
                 epochs = [record["epoch"] for record in records]
                 values = [np.nan if r[field] is None else r[field] for r in records]
                 _line(ax, np.asarray(epochs), np.asarray(values, float), name, place)
-            _whole_numbers(ax)
+            whole_numbers(ax)
             ax.set_xlabel("epoch")
         axes[0].set_yscale("log")
         handles, names = axes[0].get_legend_handles_labels()
@@ -71,7 +71,7 @@ def against(
         if logarithmic:
             ax.set_xscale("log")
         else:
-            _whole_numbers(ax)
+            whole_numbers(ax)
         ax.set(xlabel=xlabel, ylabel=ylabel)
         figure.legend(loc="outside right upper")
         return figure
@@ -82,8 +82,8 @@ def _line(ax: "Axes", x: np.ndarray, y: np.ndarray, name: str, place: int) -> No
         x,
         y,
         label=name,
-        color=_COLOURS[place % len(_COLOURS)],
-        linestyle=_LINES[place // len(_COLOURS) % len(_LINES)],
+        color=COLOURS[place % len(COLOURS)],
+        linestyle=_LINES[place // len(COLOURS) % len(_LINES)],
         # Of equal lines the later is thinner: both are seen.
         linewidth=max(3.0 - 0.3 * place, 1.2),
         marker="o" if len(x) <= 30 else "",
@@ -91,7 +91,8 @@ def _line(ax: "Axes", x: np.ndarray, y: np.ndarray, name: str, place: int) -> No
     )
 
 
-def _whole_numbers(ax: "Axes") -> None:
+def whole_numbers(ax: "Axes") -> None:
+    """Ticks at whole numbers alone, as of epochs."""
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))

@@ -1,0 +1,103 @@
+"""Many trials in one picture: scores against what varied, and all learning curves."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxcv.plots.comparison import COLOURS, whole_numbers
+from jaxcv.plots.style import BLUE, INK, SOFT, drawing_style, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# More lines than there are colours tell nobody anything.
+_MOST_LINES = len(COLOURS)
+
+
+def scores_against(
+    lines: Mapping[str, Mapping[Any, Sequence[float]]],
+    setting: str,
+    score: str,
+    logarithmic: bool = False,
+) -> "Figure":
+    """Draw scores against a setting, a line for what else varied.
+
+    Args:
+        lines: name to the scores at each value of the setting; several are those of several seeds.
+        setting: name of the axis; values that are no numbers stand side by side.
+        score: name of the other axis.
+        logarithmic: whether the setting has a logarithmic axis.
+
+    Returns:
+        Every score as a dot and, where the lines are few, the mean and standard deviation.
+    """
+    values = list(dict.fromkeys(value for line in lines.values() for value in line))
+    numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    values = sorted(values) if numeric else values
+    logarithmic = logarithmic and numeric and all(value > 0 for value in values)
+    place = {value: value if numeric else i for i, value in enumerate(values)}
+    few = len(lines) <= _MOST_LINES
+    with drawing_style():
+        figure = new_figure(9.0, 3.8, layout="constrained")
+        ax = figure.subplots()
+        for i, (name, line) in enumerate(lines.items()):
+            colour = COLOURS[i] if few else BLUE
+            known = sorted((place[value], scores) for value, scores in line.items() if scores)
+            for x, scores in known:
+                dots = np.full(len(scores), x, float)
+                ax.plot(dots, scores, ".", color=colour, alpha=0.45, markersize=5)
+            if few and known:
+                x = np.array([x for x, _ in known], float)
+                mean = np.array([np.mean(scores) for _, scores in known])
+                std = np.array([np.std(s, ddof=1) if len(s) > 1 else 0.0 for _, s in known])
+                ax.errorbar(x, mean, std, color=colour, capsize=3, linewidth=1.4, label=name)
+        if logarithmic:
+            ax.set_xscale("log")
+        if not numeric:
+            ax.set_xticks(range(len(values)), [str(value) for value in values])
+        elif all(isinstance(value, int) for value in values):
+            whole_numbers(ax)
+        ax.set(xlabel=setting.replace("_", " "), ylabel=score)
+        if few and any(lines):
+            figure.legend(loc="outside right upper")
+        return figure
+
+
+def learning_curves(
+    trials: Mapping[str, Sequence[Mapping[str, Any]]], score: str, best: str | None = None
+) -> "Figure":
+    """Draw the training loss and the validation score of every trial by epoch.
+
+    Args:
+        trials: name to the records of its metrics.jsonl; without validation images the training
+            score is drawn.
+        score: name of the metric.
+        best: the trial to draw in front.
+    """
+    loss = next((f for lines in trials.values() for r in lines for f in r if "train_" in f), "")
+    held_out = any(r[f"val_{score}"] is not None for lines in trials.values() for r in lines)
+    panels = list(dict.fromkeys((loss, f"{'val' if held_out else 'train'}_{score}")))
+    with drawing_style():
+        figure = new_figure(9.0, 3.8, layout="constrained")
+        axes = np.atleast_1d(figure.subplots(1, len(panels)))
+        for ax, field in zip(axes, panels, strict=True):
+            for name, lines in sorted(trials.items(), key=lambda item: item[0] == best):
+                epochs = [record["epoch"] for record in lines]
+                values = [np.nan if r[field] is None else r[field] for r in lines]
+                mine = {"color": INK, "linewidth": 2.0} if name == best else {"color": SOFT}
+                style = {"linewidth": 0.8, "alpha": 0.5} | mine if name != best else mine
+                ax.plot(
+                    epochs,
+                    values,
+                    **style,
+                    label=f"the best trial: {name}" if name == best else None,
+                )
+            ax.set_title(field.replace("val_", "validation ").replace("train_", "training "))
+            ax.set_xlabel("epoch")
+            whole_numbers(ax)
+        if best is not None:
+            figure.legend(
+                handles=axes[0].get_legend_handles_labels()[0], loc="outside lower center"
+            )
+        return figure

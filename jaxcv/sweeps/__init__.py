@@ -1,0 +1,1 @@
+"""Many trials through one compiled program: axes, lanes, the study, executors, the results."""

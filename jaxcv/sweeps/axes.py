@@ -1,0 +1,229 @@
+"""What a sweep varies: settings of an experiment, each with a list of values or a range."""
+
+import dataclasses
+import difflib
+import itertools
+import math
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from jaxcv.constraints import Range, check, is_numeric, shown
+from jaxcv.errors import UserError
+from jaxcv.experiment import Experiment, flat_settings, replace_settings
+
+# The script names itself, the data decide the classes.
+_FIXED = {"name", "num_classes"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """A list of values, as `--set FIELD=A,B,C` names them.
+
+    Attributes:
+        values: different from one another.
+    """
+
+    values: tuple[Any, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """All numbers between two, as `--range FIELD=[log:]A..B` names them.
+
+    Attributes:
+        low: smallest.
+        high: largest.
+        log: equal ratios are equally likely, instead of equal differences.
+        whole: only whole numbers.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+
+Axis = Choices | Span
+Configuration = Mapping[str, Any]
+
+
+def read_axes(
+    experiment: Experiment, lists: Sequence[str], ranges: Sequence[str]
+) -> dict[str, Axis]:
+    """Axes from the texts of the command line.
+
+    Args:
+        experiment: whose settings vary.
+        lists: "learning_rate=1e-4,1e-3"; a list-valued setting's values have spaces: "8 8,16 16".
+        ranges: "learning_rate=log:1e-5..1e-1", "hidden=10..100".
+
+    Raises:
+        UserError: an unknown setting, a value that does not fit, an empty range, ...
+    """
+    axes: dict[str, Axis] = {}
+    for flag, texts in (("--set", lists), ("--range", ranges)):
+        for text in texts:
+            name, equals, values = text.partition("=")
+            name = name.strip().replace("-", "_")
+            if not equals or not name:
+                raise UserError(f"{flag} {shown(text)}: write {_FORMS[flag]}")
+            if name in axes:
+                raise UserError(f"{flag} {shown(text)}: {name} is varied twice")
+            hint = _hint(experiment, name)
+            axes[name] = (
+                _choices(name, hint, values) if flag == "--set" else _span(name, hint, values)
+            )
+    check_axes(experiment, axes)
+    return axes
+
+
+_FORMS = {
+    "--set": "--set FIELD=VALUE,VALUE, such as learning_rate=1e-4,1e-3",
+    "--range": "--range FIELD=LOW..HIGH or log:LOW..HIGH, such as learning_rate=log:1e-5..0.1",
+}
+
+
+def check_axes(experiment: Experiment, axes: Mapping[str, Axis]) -> None:
+    """Refuses axes that do not fit an experiment.
+
+    Raises:
+        UserError: an unknown setting, a value out of range, an empty list or range.
+    """
+    for name, axis in axes.items():
+        hint = _hint(experiment, name)
+        if isinstance(axis, Choices):
+            if not axis.values:
+                raise UserError(f"{name} is given no values to vary over")
+            for value in axis.values:
+                check(name, value, hint)
+            if any(a == b for a, b in itertools.combinations(axis.values, 2)):
+                raise UserError(f"{name} is given a value twice: {_listed(axis.values)}")
+        else:
+            _check_span(name, hint, axis)
+
+
+def configurations(axes: Mapping[str, Axis]) -> Iterator[dict[str, Any]]:
+    """Every combination of listed values, the last axis fastest.
+
+    Raises:
+        UserError: an axis is a range, of which there is no list.
+    """
+    for name, axis in axes.items():
+        if isinstance(axis, Span):
+            raise UserError(f"--search grid needs lists of values, and {name} has a range")
+    lists = [axis.values for axis in axes.values() if isinstance(axis, Choices)]
+    for values in itertools.product(*lists):
+        yield dict(zip(axes, values, strict=True))
+
+
+def configured(experiment: Experiment, configuration: Configuration) -> Experiment:
+    """The experiment with the settings of a configuration.
+
+    Raises:
+        UserError: the values do not go together.
+    """
+    places = {name: path for path, name, _, _ in flat_settings(experiment)}
+    values = {(places[name], name): value for name, value in configuration.items()}
+    return replace_settings(experiment, values)
+
+
+def _hint(experiment: Experiment, name: str) -> Any:
+    hints = {n: hint for _, n, _, hint in flat_settings(experiment) if n not in _FIXED}
+    if name not in hints:
+        near = difflib.get_close_matches(name, hints, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(hints))}"
+        raise UserError(f"the experiment has no field {shown(name)} to vary; {hint}")
+    return hints[name]
+
+
+def _choices(name: str, hint: Any, text: str) -> Choices:
+    texts = [part.strip() for part in text.split(",")]
+    if texts == [""]:
+        raise UserError(f"--set {name}= is given no values; write {_FORMS['--set']}")
+    return Choices(tuple(_value(name, hint, part) for part in texts))
+
+
+def _value(name: str, hint: Any, text: str) -> Any:
+    """A value of a setting, read as the first of the kinds that its annotation accepts."""
+    readings = list(_readings(hint, text))
+    for value in readings:
+        try:
+            check(name, value, hint)
+        except UserError:
+            continue
+        return float(value) if is_numeric(hint) and isinstance(value, int) else value
+    check(name, readings[0], hint)
+    raise AssertionError("a value that fits is returned")
+
+
+def _readings(hint: Any, text: str) -> Iterator[Any]:
+    if _is_list(hint):
+        inner = typing.get_args(_plain(hint))[0]
+        yield tuple(next(iter(_fitting(inner, part))) for part in text.split())
+        return
+    yield from _fitting(hint, text)
+
+
+def _fitting(hint: Any, text: str) -> Iterator[Any]:
+    if text.lower() == "none":
+        yield None
+    if text.lower() in ("true", "false"):
+        yield text.lower() == "true"
+    for kind in (int, float):
+        try:
+            yield kind(text)
+        except ValueError:
+            continue
+    yield text
+
+
+def _plain(hint: Any) -> Any:
+    """An annotation without its constraint and without None."""
+    if typing.get_origin(hint) is Annotated:
+        return _plain(typing.get_args(hint)[0])
+    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+    return _plain(kinds[0]) if type(None) in typing.get_args(hint) and kinds else hint
+
+
+def _is_list(hint: Any) -> bool:
+    return typing.get_origin(_plain(hint)) is tuple
+
+
+def _span(name: str, hint: Any, text: str) -> Span:
+    log = text.startswith("log:")
+    low, dots, high = text.removeprefix("log:").partition("..")
+    whole = _plain(hint) is int
+    try:
+        kind = int if whole else float
+        axis = Span(kind(low), kind(high), log, whole)
+    except ValueError:
+        kind = "whole numbers" if whole else "numbers"
+        problem = f"{shown(text)} names no two {kind}" if dots else f"{shown(text)} has no .."
+        raise UserError(f"--range {name}: {problem}; write {_FORMS['--range']}") from None
+    return axis
+
+
+def _check_span(name: str, hint: Any, axis: Span) -> None:
+    if _plain(hint) not in (int, float):
+        raise UserError(f"--range {name}: the field is no number; --set lists values of it")
+    if not (math.isfinite(axis.low) and math.isfinite(axis.high) and axis.low < axis.high):
+        raise UserError(f"--range {name}: {axis.low:g}..{axis.high:g} is empty; LOW must be less")
+    if axis.log and axis.low <= 0:
+        raise UserError(f"--range {name}: a log range must be greater than 0, not {axis.low:g}")
+    for bound in (axis.low, axis.high):
+        # An open bound is never drawn, so it is allowed: momentum=0..1.
+        if not _is_open_bound(hint, bound):
+            check(name, bound, hint)
+
+
+def _is_open_bound(hint: Any, bound: float) -> bool:
+    limits = [a for a in typing.get_args(hint)[1:] if isinstance(a, Range)]
+    return any(
+        (limit.low_open and bound == limit.low) or (limit.high_open and bound == limit.high)
+        for limit in limits
+    )
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return ", ".join(map(str, values))

@@ -1,0 +1,83 @@
+"""Lanes one after another, through the very programs of a lone run: with the same bits."""
+
+import functools
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from jaxcv.course import Numbers
+from jaxcv.data.dataset import Dataset
+from jaxcv.experiment import Experiment
+from jaxcv.programs import Pace, Program, run_epoch
+from jaxcv.sweeps.lanes import Clock, Lane, Outcome, Stopped
+
+
+def in_turn(
+    program: Program,
+    dataset: Dataset,
+    experiments: Sequence[Experiment],
+    signalled: Callable[[], int],
+) -> Iterator[Outcome]:
+    """Trains one experiment after another through the programs of a lone run.
+
+    Args:
+        program: of any of them; the others differ in numbers alone.
+        dataset: that the program's data are.
+        experiments: share their static half, their data and their number of epochs.
+        signalled: asked between chunks; what is not 0 stops everything.
+
+    Raises:
+        Stopped: `signalled` told so.
+    """
+    pace, compile_seconds = Pace(), None
+    for experiment in experiments:
+        start, clock = time.perf_counter(), Clock()
+        mine = program.with_numbers(experiment)
+        state = mine.initial_state(experiment.seed)
+        state, seconds = mine.compile(state) if compile_seconds is None else (state, 0.0)
+        compile_seconds = seconds
+        lane = Lane(experiment, dataset)
+        for epoch in itertools.count():
+            order = mine.order(state, epoch)
+            with clock:
+                began = time.perf_counter()
+                for state, _ in run_epoch(mine, state, order, 0, pace):  # noqa: B007, B020
+                    if signalled():
+                        raise Stopped
+                seconds = time.perf_counter() - began
+                validation = None
+                if len(dataset.validation):
+                    validation = mine.evaluate(state.params, state.batch_stats, "validation")
+                report = experiment.optimizer.report(state.opt_state)
+                host = jax.device_get((state.totals, validation, report))
+            numbers = Numbers(
+                epoch=epoch + 1,
+                step=(epoch + 1) * mine.steps_per_epoch,
+                totals=host[0],
+                validation=host[1],
+                report=host[2],
+                seconds=seconds,
+                images=mine.epoch_images,
+            )
+            parameters = functools.partial(copied, (state.params, state.batch_stats))
+            lane.after(numbers, mine.steps_per_epoch, parameters)
+            if lane.over:
+                break
+        with clock:
+            test = jax.device_get(mine.evaluate(*lane.tested(), "test"))
+        yield lane.outcome(
+            test,
+            compile_seconds=compile_seconds,
+            seconds=time.perf_counter() - start,
+            busy=clock.seconds,
+        )
+
+
+@jax.jit
+def copied(tree: PyTree) -> PyTree:
+    """A copy that a donation of the original does not touch, in one dispatch."""
+    return jax.tree.map(jnp.copy, tree)

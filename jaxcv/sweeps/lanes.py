@@ -1,0 +1,130 @@
+"""A lane of a sweep: one trial's course, from its first epoch to what it leaves."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+from jaxtyping import PyTree
+
+from jaxcv.course import Course, Numbers
+from jaxcv.data.dataset import Dataset
+from jaxcv.errors import Diverged
+from jaxcv.experiment import Experiment
+from jaxcv.results import params_sha256, result_record
+from jaxcv.throughput import Throughput
+
+
+class Stopped(Exception):
+    """A signal has come; what is unfinished starts again another time."""
+
+
+class Outcome(NamedTuple):
+    """What a lane leaves.
+
+    Attributes:
+        record: the fields of result.json, and `status`: "complete" or "diverged".
+        lines: of metrics.jsonl.
+        params: the best on the validation images; the last without any, or where it diverged.
+        batch_stats: running statistics that belong to them.
+        busy: seconds inside compiled programs.
+        images: trained on in all epochs.
+    """
+
+    record: dict[str, Any]
+    lines: list[dict[str, Any]]
+    params: PyTree
+    batch_stats: PyTree
+    busy: float
+    images: float
+
+
+class Clock:
+    """Adds up the seconds spent inside."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        self.seconds += time.perf_counter() - self._start
+
+
+class Lane:
+    """A trial as it goes: its course, its lines, and its parameters once it is over."""
+
+    def __init__(self, experiment: Experiment, dataset: Dataset):
+        self.experiment = experiment
+        self.course = Course(experiment)
+        self.lines: list[dict[str, Any]] = []
+        self.throughput = Throughput()
+        self.diverged = False
+        self.last: tuple[PyTree, PyTree] | None = None
+        self._held_out = len(dataset.validation) > 0
+
+    def after(
+        self, numbers: Numbers, steps: int, parameters: Callable[[], tuple[PyTree, PyTree]]
+    ) -> None:
+        """Takes an epoch's numbers; where the lane is over then, keeps its last parameters."""
+        try:
+            self.course, record = self.course.after(numbers, steps, parameters)
+        except Diverged:
+            self.diverged = True
+        else:
+            self.lines.append(record)
+            self.throughput = self.throughput.after(record)
+        if self.diverged or self.course.over(numbers.epoch):
+            self.last = parameters()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.last is not None
+
+    def tested(self) -> tuple[PyTree, PyTree]:
+        """Parameters and statistics that the test images are for, as those of a lone run."""
+        best = self.course.best
+        stopping = self.experiment.patience is not None and best is not None
+        return (best.params, best.batch_stats) if stopping and best is not None else self._last()
+
+    def outcome(self, test: Mapping[str, Any], **facts: Any) -> Outcome:
+        """The lane's end.
+
+        Args:
+            test: the loss's totals over the test images.
+            facts: what only the bundle knows: compile_seconds, seconds and busy.
+        """
+        experiment, best = self.experiment, self.course.best
+        score = experiment.loss.score.name
+        metrics = experiment.loss.metrics(test)
+        self.diverged |= not all(map(math.isfinite, metrics.values()))
+        epochs = len(self.lines)
+        best_epoch = best.epoch if best is not None else epochs
+        stopping = experiment.patience is not None and best is not None
+        line = self.lines[(best_epoch if stopping else epochs) - 1] if self.lines else {}
+        params, batch_stats = self._last()
+        record = result_record(
+            experiment,
+            epochs=epochs,
+            best_epoch=best_epoch,
+            validation=line.get(f"val_{score}"),
+            test=None if self.diverged else metrics[score],
+            params=params,
+            sha256=params_sha256(params, batch_stats),
+            resumed_from_steps=(),
+            compile_seconds=facts["compile_seconds"],
+            images_per_second=self.throughput.rate,
+            seconds=facts["seconds"],
+        )
+        record["status"] = "diverged" if self.diverged else "complete"
+        kept = (best.params, best.batch_stats) if best is not None else (params, batch_stats)
+        images = sum(line["seconds"] * line["images_per_second"] for line in self.lines)
+        params, batch_stats = jax.device_get(kept)
+        return Outcome(record, self.lines, params, batch_stats, facts["busy"], images)
+
+    def _last(self) -> tuple[PyTree, PyTree]:
+        assert self.last is not None, "a lane has an outcome when it is over"
+        return self.last

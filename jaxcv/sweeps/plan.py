@@ -1,0 +1,136 @@
+"""A sweep as a value: what is varied, how, over which seeds; and its JSON form."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxcv.errors import UserError
+from jaxcv.experiment import Experiment
+from jaxcv.experiment_json import differences, to_json
+from jaxcv.files import read_json, write_json
+from jaxcv.sweeps.axes import Axis, Choices, Span, check_axes
+from jaxcv.sweeps.search import Search, Strategy
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a sweep is to do; where and how fast is not part of it.
+
+    Attributes:
+        experiment: what every trial begins with.
+        search: how its configurations are chosen.
+        seeds: of each configuration.
+    """
+
+    experiment: Experiment
+    search: Search
+    seeds: tuple[int, ...]
+
+    @property
+    def axes(self) -> Mapping[str, Axis]:
+        """What varies."""
+        return self.search.axes
+
+    def as_json(self) -> dict[str, Any]:
+        """Nested dicts, lists, numbers and strings: equal for equal sweeps."""
+        return {
+            "experiment": to_json(self.experiment),
+            "axes": {name: _axis(axis) for name, axis in self.axes.items()},
+            "search": self.search.strategy,
+            "trials": self.search.configurations,
+            "search_seed": self.search.seed,
+            "seeds": list(self.seeds),
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """What makes it this sweep: not where its data lie, nor how many trials are asked for."""
+        whole = self.as_json()
+        return {**whole, "trials": None, "experiment": {**whole["experiment"], "data_dir": None}}
+
+
+def make_plan(
+    experiment: Experiment,
+    axes: Mapping[str, Axis | Sequence[Any]],
+    *,
+    seeds: int | None = None,
+    search: Strategy | None = None,
+    trials: int | None = None,
+    search_seed: int = 0,
+) -> Plan:
+    """A plan from what a user says.
+
+    Args:
+        experiment: what every trial begins with.
+        axes: by the names of settings: a `Span`, or the values to try.
+        seeds: 3 means the seeds 0, 1 and 2; None the experiment's own.
+        search: None for a grid where nothing has a range and no number of trials is said, else
+            for random draws.
+        trials: configurations to try.
+        search_seed: of the sampler.
+
+    Raises:
+        UserError: these do not go together, or not with the experiment.
+    """
+    known = {
+        name: axis if isinstance(axis, Choices | Span) else Choices(tuple(axis))
+        for name, axis in axes.items()
+    }
+    check_axes(experiment, known)
+    if "seed" in known and seeds is not None:
+        raise UserError("--set seed=... and --seeds say the same thing twice; choose one")
+    ranges = [name for name, axis in known.items() if isinstance(axis, Span)]
+    if search is None:
+        search = "grid" if trials is None and not ranges else "random"
+    larger = experiment.loss.score.larger_is_better
+    return Plan(
+        experiment,
+        Search(known, search, trials, search_seed, larger),
+        (experiment.seed,) if seeds is None else tuple(range(seeds)),
+    )
+
+
+def look(workdir: Path, plan: Plan) -> None:
+    """Refuses a directory that holds something else; nothing is changed.
+
+    More trials of the same search may be asked for: they come after those that are done.
+
+    Raises:
+        UserError: it holds files that are not a sweep's, or another sweep.
+    """
+    path = workdir / "sweep.json"
+    if not path.exists():
+        if workdir.exists() and (not workdir.is_dir() or any(_visible(workdir))):
+            raise UserError(
+                f"{workdir} holds files that are not a sweep's; choose another --workdir"
+            )
+        return
+    before, now = read_json(path), plan.as_json()
+    changed = set(differences(before, now)) - {"data_dir", "num_classes"}
+    done, asked = before.get("trials"), now["trials"]
+    if isinstance(done, int) and isinstance(asked, int) and done < asked:
+        changed -= {"trials"}
+    if changed:
+        raise UserError(
+            f"{workdir} holds a sweep with another {', '.join(sorted(changed))}; "
+            "choose another --workdir or delete it"
+        )
+
+
+def claim(workdir: Path, plan: Plan) -> None:
+    """Makes a directory this sweep's.
+
+    Raises:
+        OSError: the place cannot be written.
+    """
+    write_json(workdir / "sweep.json", plan.as_json())
+
+
+def _visible(directory: Path) -> list[Path]:
+    return [path for path in directory.iterdir() if path.name != ".lock"]
+
+
+def _axis(axis: Axis) -> Any:
+    if isinstance(axis, Span):
+        return dataclasses.asdict(axis)
+    return [list(value) if isinstance(value, tuple) else value for value in axis.values]

@@ -1,0 +1,126 @@
+"""Bundles of trials as tasks of a Ray cluster; what a node takes with it is done again."""
+
+import functools
+import ipaddress
+import math
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from jaxcv import runtime
+from jaxcv.errors import UserError
+from jaxcv.exits import VerificationFailed
+from jaxcv.extras import require
+from jaxcv.sweeps.executors import Ended
+from jaxcv.sweeps.lanes import Stopped
+from jaxcv.sweeps.trainer import LaneMode, Trainer
+from jaxcv.sweeps.trials import Trial, bundles
+
+# A node may die under a task, and so may the next one.
+_RETRIES = 10
+_SECONDS = 0.2
+_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+
+
+class Ray:
+    """Trains on a Ray cluster: a bundle takes a CPU, or a GPU or a TPU where there are some.
+
+    Args:
+        address: of the cluster, HOST:PORT; None starts one on this machine, which listens on
+            loopback alone. A driver that is connected already stays so.
+        mode: how lanes advance.
+        lanes: trials of a bundle, at most; fewer where there are more workers than bundles.
+        verify: before the first training on a worker's backend, let it prove itself.
+
+    Raises:
+        UserError: Ray is not installed, or nothing answers at the address.
+    """
+
+    def __init__(self, address: str | None, mode: LaneMode, lanes: int, verify: bool = True):
+        if address is None:
+            # Read when Ray is imported: a Ray that is not to be a cluster listens on loopback.
+            os.environ.setdefault(_LOOPBACK, "0")
+        self._ray = require("ray", "ray")
+        self._mode: LaneMode = mode
+        self._lanes = lanes
+        self._verify = verify
+        if not self._ray.is_initialized():
+            _connect(self._ray, address)
+
+    def run(self, trials: Sequence[Trial], signalled: Callable[[], int]) -> Iterator[Ended]:
+        """Trains all bundles at once, as far as the cluster has room."""
+        ray = self._ray
+        resources = ray.cluster_resources()
+        kind = next((kind for kind in ("GPU", "TPU") if resources.get(kind)), "CPU")
+        workers = max(1, int(resources.get(kind, 1)))
+        lanes = max(1, min(self._lanes, math.ceil(len(trials) / workers)))
+        wanted: dict[str, Any] = {"num_cpus": 1}
+        if kind == "GPU":
+            wanted["num_gpus"] = 1
+        elif kind == "TPU":
+            wanted["resources"] = {"TPU": 1}
+        task = ray.remote(max_retries=_RETRIES, **wanted)(_train)
+        pending = [
+            task.remote(self._mode, self._lanes, self._verify, list(bundle))
+            for bundle in bundles(trials, lanes)
+        ]
+        try:
+            while pending:
+                done, pending = ray.wait(pending, timeout=_SECONDS)
+                for reference in done:
+                    yield from _result(ray, reference)
+                if signalled():
+                    raise Stopped
+        finally:
+            for reference in pending:
+                ray.cancel(reference, force=True)
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    if address is None:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+        found = ray.util.get_node_ip_address()
+        if not ipaddress.ip_address(found).is_loopback:
+            ray.shutdown()
+            raise UserError(
+                f"Ray would listen on {found}; set {_LOOPBACK}=0 before Ray is imported, or start "
+                "a cluster and name its --address"
+            )
+        return
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        raise UserError(f"--address must be HOST:PORT, not {address!r}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        ray.init(address=address, log_to_driver=False, logging_level="error")
+    except (OSError, OverflowError, ConnectionError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
+        raise UserError(f"--address {address}: no Ray cluster answers there ({reason})") from None
+
+
+@functools.cache
+def _trainer(mode: LaneMode, lanes: int, verify: bool) -> Trainer:
+    """A worker's own, for all the bundles that it gets."""
+    runtime.set_up()
+    return Trainer(mode, lanes, verify)
+
+
+def _train(mode: LaneMode, lanes: int, verify: bool, bundle: list[Trial]) -> list[Ended]:
+    """The task: everything that a bundle leaves, on the host."""
+    return list(_trainer(mode, lanes, verify).train(bundle))
+
+
+def _result(ray: Any, reference: Any) -> list[Ended]:
+    """What a task has given, its errors as if they had been raised here."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError | VerificationFailed):
+            raise type(error.cause)(str(error.cause)) from None
+        raise
+    except ray.exceptions.RayError as error:
+        raise UserError(
+            f"the cluster has lost a bundle {_RETRIES + 1} times: "
+            f"{' '.join(str(error).split())[:120]}; the same command goes on"
+        ) from None

@@ -1,0 +1,90 @@
+"""The files of a trial: its experiment, its lines, its best parameters and, last, its result."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxcv.errors import UserError
+from jaxcv.experiment_json import differences, to_json
+from jaxcv.files import read_json, write_bytes, write_json
+from jaxcv.logs import read_metrics
+from jaxcv.parameters import Parameters
+from jaxcv.sweeps.lanes import Outcome
+from jaxcv.sweeps.trials import Trial
+from jaxcv.workdirs import FREE, Workdir
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A trial that is done.
+
+    Attributes:
+        trial: which.
+        workdir: where its files are.
+        record: the fields of result.json.
+    """
+
+    trial: Trial
+    workdir: Workdir
+    record: Mapping[str, Any]
+
+    @property
+    def diverged(self) -> bool:
+        """Whether training left the finite numbers."""
+        return self.record.get("status") == "diverged"
+
+    @property
+    def score(self) -> float | None:
+        """What it is ranked by: on the validation images, on the test images without any.
+
+        None where it diverged.
+        """
+        name = self.trial.experiment.loss.score.name
+        held_out = self.record.get(f"val_{name}")
+        score = self.record.get(f"test_{name}") if held_out is None else held_out
+        return None if self.diverged else score
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The records of its epochs."""
+        return read_metrics(self.workdir.metrics)
+
+
+def workdir_of(sweep: Path, number: int) -> Workdir:
+    """Where a trial of a sweep leaves its files."""
+    return Workdir(sweep / "trials" / f"{number:05d}")
+
+
+def write(sweep: Path, trial: Trial, outcome: Outcome, facts: Mapping[str, Any]) -> Finished:
+    """Writes what a trial leaves; it is finished when its result is there, which comes last.
+
+    Raises:
+        OSError: the disk is full or the place cannot be written.
+    """
+    workdir = workdir_of(sweep, trial.number)
+    write_json(workdir.experiment, to_json(trial.experiment))
+    lines = "".join(json.dumps(line) + "\n" for line in outcome.lines)
+    write_bytes(workdir.metrics, lines.encode())
+    Parameters(outcome.params, outcome.batch_stats, dict(facts)).write(workdir.parameters)
+    write_json(workdir.result, outcome.record)
+    return Finished(trial, workdir, outcome.record)
+
+
+def read(sweep: Path, trial: Trial) -> Finished | None:
+    """A trial's result, if it is finished.
+
+    Raises:
+        UserError: what is there is of another trial, or is broken.
+    """
+    workdir = workdir_of(sweep, trial.number)
+    if not workdir.result.exists():
+        return None
+    before, now = read_json(workdir.experiment), to_json(trial.experiment)
+    changed = sorted(set(differences(before, now)) - FREE)
+    if changed:
+        raise UserError(
+            f"{workdir.path} holds a trial with another {', '.join(changed)}; "
+            "choose another --workdir or delete it"
+        )
+    return Finished(trial, workdir, read_json(workdir.result))

@@ -1,0 +1,189 @@
+"""The page of a sweep: configurations side by side, scores against what varied, the best trial."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxcv import pages, parameters, plots
+from jaxcv.errors import UserError
+from jaxcv.figures import Finished as Pictured
+from jaxcv.figures import first_kernel, write_figures
+from jaxcv.files import write_bytes
+from jaxcv.metrics import Score
+from jaxcv.reconstruction import SparseReconstruction
+from jaxcv.sweeps.axes import Configuration, Span
+from jaxcv.sweeps.plan import Plan
+from jaxcv.sweeps.records import Finished
+from jaxcv.sweeps.results import Summary
+from jaxcv.sweeps.search import name_of
+from jaxcv.sweeps.table import named
+from jaxcv.sweeps.trainer import Trainer
+
+# Configurations whose features stand side by side, and lines of the table of configurations.
+_FEATURES, _ROWS = 9, 100
+
+
+def write_report(
+    path: Path,
+    plan: Plan,
+    configurations: Sequence[Summary],
+    trials: Sequence[Finished],
+    best: Finished | None,
+) -> None:
+    """Writes report.html and figures/.
+
+    Args:
+        path: workdir of the sweep.
+        plan: of the sweep.
+        configurations: what their seeds have come to.
+        trials: finished.
+        best: of them; None where all have diverged.
+
+    Raises:
+        OSError: the disk is full or the place cannot be written.
+    """
+    score, directory = plan.experiment.loss.score, path / "figures"
+    title = f"{plan.experiment.name}: {len(trials)} trials"
+    parts = [
+        f"<header><h1>{pages.text(title)}</h1></header>",
+        _cards(score, trials, best),
+        pages.section("Configurations", _table(configurations, score)),
+        pages.section("Trials", _figures(_overview(directory, plan, trials, best))),
+    ]
+    if isinstance(plan.experiment.loss, SparseReconstruction):
+        shown = _figures(_features(directory, configurations, trials))
+        parts.append(pages.section("Features", shown))
+    if best is not None:
+        heading = f"The best trial: {best.trial.number}"
+        parts.append(pages.section(heading, _figures(_of_trial(directory / "best", best))))
+    write_bytes(path / "report.html", pages.page(f"{title} · jaxcv", parts).encode())
+
+
+def _cards(score: Score, trials: Sequence[Finished], best: Finished | None) -> str:
+    diverged = sum(one.diverged for one in trials)
+    values = [("trials", str(len(trials))), ("diverged", str(diverged) if diverged else "")]
+    if best is not None:
+        test = best.record[f"test_{score.name}"]
+        values = [
+            (f"best {score.name}", f"{best.score:.4f}"),
+            (f"its test {score.name}", f"{test:.4f}"),
+            *values,
+        ]
+    seconds = sum(one.record["seconds"] for one in trials)
+    return pages.cards([*values, ("trained for", f"{seconds:,.0f} s")])
+
+
+def _table(configurations: Sequence[Summary], score: Score) -> str:
+    """Best first; those that diverged last."""
+    sign = -1 if score.larger_is_better else 1
+    ranked = sorted(configurations, key=lambda s: np.inf if s.mean is None else sign * s.mean)
+    varied = list(ranked[0].configuration) if ranked else []
+    rows = [
+        [
+            *[named({"": summary.configuration[name]}).strip() for name in varied],
+            "–" if summary.mean is None else f"{summary.mean:.4f}",
+            "–" if summary.std is None else f"± {summary.std:.4f}",
+            str(summary.n),
+            str(summary.diverged) if summary.diverged else "",
+        ]
+        for summary in ranked[:_ROWS]
+    ]
+    heads = [name.replace("_", " ") for name in varied]
+    note = ""
+    if len(ranked) > _ROWS:
+        note = f'\n<p class="soft">The best {_ROWS} of {len(ranked):,}; all are in results.csv.</p>'
+    return pages.table([*heads, f"mean {score.name}", "std", "n", "diverged"], rows, [0]) + note
+
+
+def _overview(
+    directory: Path, plan: Plan, trials: Sequence[Finished], best: Finished | None
+) -> dict[str, Path]:
+    """Scores against each setting that varied, and the learning curves."""
+    score, figures = plan.experiment.loss.score.name, {}
+    for name, axis in plan.axes.items():
+        lines: dict[str, dict[Any, list[float]]] = {}
+        for one in trials:
+            configuration = one.trial.configuration
+            # Of a range no two trials have the same value: there are no lines to draw.
+            rest = {} if isinstance(axis, Span) else _without(configuration, name, plan)
+            values = lines.setdefault(named(rest), {}).setdefault(name_of(configuration[name]), [])
+            values += [] if one.score is None else [one.score]
+        spread = isinstance(axis, Span) and axis.log
+        path = directory / f"{name}.png"
+        plots.save(plots.scores_against(lines, name, score, spread or _wide(plan, name)), path)
+        figures[f"{score} against {name.replace('_', ' ')}; mean ± standard deviation"] = path
+    names = {one.trial.number: f"{one.trial.number}" for one in trials}
+    curves = {names[one.trial.number]: one.lines() for one in trials}
+    path = directory / "learning_curves.png"
+    front = None if best is None else names[best.trial.number]
+    plots.save(plots.learning_curves(curves, score, front), path)
+    return figures | {"Learning curves of all trials": path}
+
+
+def _without(configuration: Configuration, name: str, plan: Plan) -> Configuration:
+    """What else varied, ranges apart."""
+    return {
+        other: value
+        for other, value in configuration.items()
+        if other != name and not isinstance(plan.axes[other], Span)
+    }
+
+
+def _wide(plan: Plan, name: str) -> bool:
+    """Whether listed values span more than a linear axis can show."""
+    axis = plan.axes[name]
+    values = [axis.low, axis.high] if isinstance(axis, Span) else list(axis.values)
+    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    return len(numbers) == len(values) and min(numbers) > 0 and max(numbers) >= 10 * min(numbers)
+
+
+def _features(
+    directory: Path, configurations: Sequence[Summary], trials: Sequence[Finished]
+) -> dict[str, Path]:
+    """What the hidden units of each configuration look for, side by side."""
+    by_number = {one.trial.number: one for one in trials}
+    pictures = {}
+    for summary in [s for s in configurations if s.mean is not None][:_FEATURES]:
+        one = next(by_number[n] for n in summary.trials if not by_number[n].diverged)
+        found = parameters.read(one.workdir.parameters)
+        shape = tuple(found.facts["image_shape"])
+        kernel = first_kernel(found.params, shape)
+        if kernel is not None:
+            weights = np.asarray(kernel, np.float32)
+            order = np.argsort(-np.linalg.norm(weights, axis=0), kind="stable")
+            grid = plots.filter_grid(weights[:, order], shape, weights.shape[1])
+            pictures[f"{named(summary.configuration)} (trial {one.trial.number})"] = grid
+    if not pictures:
+        return {}
+    path = directory / "features.png"
+    plots.save(plots.panels(pictures, min(3, len(pictures))), path)
+    return {"What the hidden units look for, each scaled alone, the largest norm first": path}
+
+
+def _of_trial(directory: Path, best: Finished) -> dict[str, Path]:
+    """The figures of a lone run; none where the data are on another machine."""
+    experiment = best.trial.experiment
+    found = parameters.read(best.workdir.parameters)
+    with jax.enable_x64(experiment.precision == "float64"):
+        try:
+            experiment, program, dataset = Trainer("map", 1).prepared(experiment)
+        except UserError:
+            return {}
+        program = program.with_numbers(experiment)
+        finished = Pictured(
+            dataset=dataset,
+            params=found.params,
+            predictions=program.predictions(found.params, found.batch_stats, dataset.test),
+            totals=jax.device_get(program.evaluate(found.params, found.batch_stats, "test")),
+            metrics=best.lines(),
+            best_epoch=best.record["best_epoch"],
+        )
+    paths = write_figures(directory, experiment.loss, finished)
+    return {path.stem.replace("_", " "): path for path in paths}
+
+
+def _figures(figures: Mapping[str, Path]) -> str:
+    return "\n".join(pages.figure(path.read_bytes(), caption) for caption, path in figures.items())

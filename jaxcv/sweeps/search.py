@@ -1,0 +1,160 @@
+"""Which configurations a sweep tries: a grid, or what one of Optuna's samplers suggests.
+
+A search is a function of its seed and of the scores so far: a sweep that was killed goes through
+the same rounds again, and those of its trials that are finished answer from their files.
+"""
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from jaxcv.errors import UserError
+from jaxcv.extras import require
+from jaxcv.sweeps.axes import Axis, Choices, Configuration, Span, configurations
+
+if TYPE_CHECKING:
+    import optuna
+
+Strategy = Literal["grid", "random", "qmc", "tpe"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+
+# Configurations that are suggested before their scores are told. A part of what a search is, not
+# of the machine that it runs on.
+ROUND = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """How a sweep chooses its configurations.
+
+    Attributes:
+        axes: what varies.
+        strategy: every combination of listed values, or a sampler of Optuna's.
+        configurations: how many; None for all of a grid.
+        seed: of the sampler.
+        larger_is_better: of the score.
+    """
+
+    axes: Mapping[str, Axis]
+    strategy: Strategy
+    configurations: int | None
+    seed: int
+    larger_is_better: bool
+
+    def __post_init__(self):
+        if self.strategy == "grid":
+            if self.configurations is not None:
+                raise UserError(
+                    "a grid has the trials that its lists give; --trials is for a --range or "
+                    "--search random, qmc or tpe"
+                )
+            list(configurations(self.axes))
+        elif self.configurations is None:
+            raise UserError(f"--search {self.strategy} needs --trials N")
+        elif not self.axes:
+            raise UserError(f"--search {self.strategy} needs a --set or a --range to search")
+
+
+class Rounds:
+    """A search as it goes: rounds of configurations out, their scores in.
+
+    Attributes:
+        total: configurations of all rounds.
+
+    Example:
+        >>> rounds = Rounds(Search({"l2": Choices((0.0, 1e-4))}, "grid", None, 0, True))
+        >>> rounds.next()
+        [{'l2': 0.0}, {'l2': 0.0001}]
+        >>> rounds.tell([0.9, 0.8])
+        >>> rounds.next()
+        []
+    """
+
+    def __init__(self, search: Search):
+        self._search = search
+        if search.strategy == "grid":
+            self._left = list(configurations(search.axes))
+            self.total = len(self._left)
+            return
+        self.total = search.configurations or 0
+        self._study = in_memory_study(search)
+        self._distributions = {n: distribution(axis) for n, axis in search.axes.items()}
+        self._asked: list[optuna.Trial] = []
+        self._remaining = self.total
+
+    def next(self) -> list[dict[str, Any]]:
+        """The next configurations; none when the search is over."""
+        if self._search.strategy == "grid":
+            found, self._left = self._left, []
+            return found
+        # A sampler that learns nothing from scores has one round.
+        most = ROUND if self._search.strategy == "tpe" else self._remaining
+        count = min(most, self._remaining)
+        self._remaining -= count
+        self._asked = [self._study.ask(self._distributions) for _ in range(count)]
+        return [
+            {name: _value(axis, trial.params[name]) for name, axis in self._search.axes.items()}
+            for trial in self._asked
+        ]
+
+    def tell(self, scores: Sequence[float | None]) -> None:
+        """The scores of the last round's configurations; None where training diverged."""
+        if self._search.strategy != "tpe":
+            return
+        worst = -math.inf if self._search.larger_is_better else math.inf
+        for trial, score in zip(self._asked, scores, strict=True):
+            self._study.tell(trial, worst if score is None else score)
+
+
+def in_memory_study(search: Search) -> "optuna.Study":
+    """A study with the strategy's sampler that writes nothing anywhere."""
+    optuna = require("optuna", "sweep")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = {
+            "random": lambda: optuna.samplers.RandomSampler(seed=search.seed),
+            "qmc": lambda: optuna.samplers.QMCSampler(
+                scramble=True, seed=search.seed, warn_independent_sampling=False
+            ),
+            "tpe": lambda: optuna.samplers.TPESampler(seed=search.seed, constant_liar=True),
+        }[search.strategy]()
+    return optuna.create_study(direction=direction(search.larger_is_better), sampler=sampler)
+
+
+def direction(larger_is_better: bool) -> str:
+    """Optuna's word for which way is better."""
+    return "maximize" if larger_is_better else "minimize"
+
+
+def distribution(axis: Axis) -> "optuna.distributions.BaseDistribution":
+    """An axis as Optuna has it: lists are categories, named by texts where they are no scalars."""
+    optuna = require("optuna", "sweep")
+    if isinstance(axis, Choices):
+        return optuna.distributions.CategoricalDistribution([name_of(v) for v in axis.values])
+    if axis.whole:
+        return optuna.distributions.IntDistribution(int(axis.low), int(axis.high), log=axis.log)
+    return optuna.distributions.FloatDistribution(axis.low, axis.high, log=axis.log)
+
+
+def name_of(value: Any) -> Any:
+    """A listed value as a category: a list as the command line writes it, anything else as it is.
+
+    Example:
+        >>> name_of((64, 64)), name_of(0.1)
+        ('64 64', 0.1)
+    """
+    return " ".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+def _value(axis: Axis, suggested: Any) -> Any:
+    if isinstance(axis, Span):
+        return int(suggested) if axis.whole else float(suggested)
+    return next(value for value in axis.values if name_of(value) == suggested)
+
+
+def as_categories(axes: Mapping[str, Axis], configuration: Configuration) -> dict[str, Any]:
+    """A configuration as Optuna has it."""
+    return {name: name_of(configuration[name]) for name in axes}

@@ -1,0 +1,104 @@
+"""The study: every finished trial in a database that Optuna and its dashboard read."""
+
+import json
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxcv.errors import UserError
+from jaxcv.extras import require
+from jaxcv.sweeps.axes import Axis
+from jaxcv.sweeps.records import Finished
+from jaxcv.sweeps.search import as_categories, direction, distribution
+
+if TYPE_CHECKING:
+    pass
+
+
+class Study:
+    """A sweep's study, new or as an earlier start of the same sweep left it.
+
+    Args:
+        url: of the database; any that SQLAlchemy knows.
+        name: of the study.
+        sweep: what the sweep is, as JSON; another sweep's study is refused.
+        axes: what varies.
+        larger_is_better: of the score.
+
+    Raises:
+        UserError: the database cannot be opened, or the study belongs to another sweep.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        sweep: Mapping[str, Any],
+        axes: Mapping[str, Axis],
+        larger_is_better: bool,
+    ):
+        optuna = require("optuna", "sweep")
+        sqlalchemy = require("sqlalchemy", "sweep")
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._distributions = {n: distribution(axis) for n, axis in axes.items()}
+        self._axes = axes
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", sqlalchemy.exc.SADeprecationWarning)
+                storage = optuna.storages.RDBStorage(url)
+            self._study = optuna.create_study(
+                storage=storage,
+                study_name=name,
+                direction=direction(larger_is_better),
+                load_if_exists=True,
+            )
+            before = self._study.user_attrs.get("sweep")
+            if before is None and not self._study.get_trials(deepcopy=False):
+                self._study.set_user_attr("sweep", json.dumps(sweep, sort_keys=True))
+            elif before != json.dumps(sweep, sort_keys=True):
+                raise UserError(
+                    f"--storage {url}: its study {name!r} belongs to another experiment or sweep; "
+                    "choose another --storage"
+                )
+            self._recorded = {
+                trial.user_attrs.get("trial") for trial in self._study.get_trials(deepcopy=False)
+            }
+        except (sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"--storage {url} cannot be opened: {reason}") from None
+
+    def add(self, finished: Iterable[Finished]) -> None:
+        """Records trials, each once, however often it is added.
+
+        Raises:
+            UserError: the database cannot be written.
+        """
+        optuna, sqlalchemy = require("optuna", "sweep"), require("sqlalchemy", "sweep")
+        for one in finished:
+            if one.trial.number in self._recorded:
+                continue
+            state = optuna.trial.TrialState
+            trial = optuna.trial.create_trial(
+                state=state.COMPLETE if one.score is not None else state.FAIL,
+                value=one.score,
+                params=as_categories(self._axes, one.trial.configuration),
+                distributions=self._distributions,
+                user_attrs={
+                    "trial": one.trial.number,
+                    "seed": one.trial.experiment.seed,
+                    "params_sha256": one.record["params_sha256"],
+                    "seconds": one.record["seconds"],
+                },
+            )
+            try:
+                self._study.add_trial(trial)
+            except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+                reason = " ".join(str(error).split())[:200]
+                raise UserError(f"the study cannot be written: {reason}") from None
+            self._recorded.add(one.trial.number)
+
+
+def default_url(workdir: Path) -> str:
+    """An SQLite file in a sweep's workdir."""
+    return f"sqlite:///{(workdir / 'study.db').absolute()}"

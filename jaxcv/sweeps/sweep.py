@@ -1,0 +1,223 @@
+"""sweep: many trials of an experiment, chosen, trained, written down and compared."""
+
+import dataclasses
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxcv.errors import UserError
+from jaxcv.exits import Interrupted
+from jaxcv.experiment import Experiment
+from jaxcv.locks import locked
+from jaxcv.sweeps import records
+from jaxcv.sweeps.axes import Axis
+from jaxcv.sweeps.executors import Executor, Local
+from jaxcv.sweeps.lanes import Stopped
+from jaxcv.sweeps.plan import Plan, claim, look, make_plan
+from jaxcv.sweeps.recorder import Recorder
+from jaxcv.sweeps.records import Finished
+from jaxcv.sweeps.report import write_report
+from jaxcv.sweeps.results import Summary, best_of, summaries
+from jaxcv.sweeps.search import Rounds, Strategy
+from jaxcv.sweeps.study import Study, default_url
+from jaxcv.sweeps.table import Standing, named
+from jaxcv.sweeps.trainer import LaneMode, Trainer
+from jaxcv.sweeps.trials import Trial, trials_of
+
+LANES = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepResult:
+    """What a sweep has found.
+
+    Attributes:
+        workdir: where its files are.
+        trials: all of them, by number.
+        configurations: n, mean and standard deviation of each.
+        best: the trial with the best score; None where all have diverged.
+    """
+
+    workdir: Path
+    trials: Sequence[Finished]
+    configurations: Sequence[Summary]
+    best: Finished | None
+
+
+def sweep(
+    experiment: Experiment,
+    axes: Mapping[str, Axis | Sequence[Any]],
+    workdir: Path | str | None = None,
+    *,
+    seeds: int | None = None,
+    search: Strategy | None = None,
+    trials: int | None = None,
+    search_seed: int = 0,
+    storage: str | None = None,
+    lane_mode: LaneMode = "auto",
+    lanes: int = LANES,
+    executor: Executor | None = None,
+    verify: bool = True,
+    signalled: Callable[[], int] = lambda: 0,
+) -> SweepResult:
+    """Trains an experiment many times, with the settings that a search chooses.
+
+    Called again, the same sweep goes on where it stopped: no finished trial is trained again.
+
+    Args:
+        experiment: what every trial begins with.
+        axes: by the names of settings: values to try, or a `Span` of numbers.
+        workdir: default runs/NAME-sweep.
+        seeds: 3 trains each configuration with the seeds 0, 1 and 2; None with the experiment's.
+        search: grid, random, qmc or tpe; None for a grid of lists, else for random draws.
+        trials: configurations to try, where the search is no grid.
+        search_seed: of the search.
+        storage: URL of the study's database; None for study.db in the workdir.
+        lane_mode: "map" trains one trial after another, each with the bits of a lone run; "vmap"
+            all lanes at once; "auto" is map on a CPU and vmap elsewhere.
+        lanes: trials at a time.
+        executor: trains them; None for this process.
+        verify: before the first training on a backend, let it prove that it computes rightly.
+        signalled: asked between chunks for a signal's number; at the first that is not 0 the
+            sweep ends with `Interrupted`, and what is finished is written down.
+
+    Raises:
+        UserError: settings, data or storage that do not fit, a full disk, ...
+        VerificationFailed: the backend computes wrong results.
+        Interrupted: `signalled` told so.
+
+    Example:
+        >>> found = sweep(  # doctest: +SKIP
+        ...     Experiment(model=models.CNN(), optimizer=Adam()),
+        ...     {"learning_rate": Span(1e-4, 1e-2, log=True), "l2": [0.0, 1e-4]},
+        ...     trials=20,
+        ...     seeds=3,
+        ... )
+        >>> found.best.trial.configuration  # doctest: +SKIP
+        {'learning_rate': 0.0021, 'l2': 0.0001}
+    """
+    if lanes < 1:
+        raise UserError(f"--lanes must be a whole number at least 1, not {lanes}")
+    plan = make_plan(
+        experiment,
+        axes,
+        seeds=seeds,
+        search=search,
+        trials=trials,
+        search_seed=search_seed,
+    )
+    path = Path(workdir or f"runs/{experiment.name}-sweep")
+    try:
+        look(path, plan)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    trainer = Trainer(lane_mode, lanes, verify)
+    if executor is None:
+        executor = Local(trainer, lanes)
+        # What does not fit is refused here, before a workdir is claimed.
+        with jax.enable_x64(experiment.precision == "float64"):
+            trainer.prepared(experiment)
+    try:
+        with locked(path):
+            claim(path, plan)
+            study = Study(
+                storage or default_url(path),
+                experiment.name,
+                plan.identity(),
+                plan.axes,
+                experiment.loss.score.larger_is_better,
+            )
+            return _Sweep(path, plan, executor, study, signalled).go()
+    except OSError as error:
+        raise UserError(f"cannot write in {path}: {error.strerror or error}") from None
+
+
+class _Sweep:
+    """One start of a sweep: what its loop carries."""
+
+    def __init__(
+        self,
+        path: Path,
+        plan: Plan,
+        executor: Executor,
+        study: Study,
+        signalled: Callable[[], int],
+    ):
+        self.path = path
+        self.plan = plan
+        self.executor = executor
+        self.study = study
+        self.signalled = signalled
+        self.score = plan.experiment.loss.score
+        self.finished: dict[int, Finished] = {}
+
+    def go(self) -> SweepResult:
+        """Round after round, to the last trial."""
+        rounds, number, each = Rounds(self.plan.search), 0, len(self.plan.seeds)
+        with (
+            Standing(rounds.total * each, self.score) as standing,
+            Recorder(self.path, self.study, self.facts) as recorder,
+        ):
+            while configurations := rounds.next():
+                trials = trials_of(self.plan.experiment, configurations, self.plan.seeds, number)
+                number += len(trials)
+                self.train(trials, standing, recorder)
+                scores = [self.finished[trial.number].score for trial in trials]
+                rounds.tell([mean(scores[i : i + each]) for i in range(0, len(scores), each)])
+        return self.conclude(standing.trained > 0)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What results.json says of the sweep itself."""
+        return {"experiment": self.plan.experiment.name, "score": self.score.name}
+
+    def train(self, trials: Sequence[Trial], standing: Standing, recorder: Recorder) -> None:
+        """Trains those of a round's trials that are not done.
+
+        Raises:
+            Interrupted: a signal has come.
+        """
+        done = [one for trial in trials if (one := records.read(self.path, trial)) is not None]
+        self.finished |= {one.trial.number: one for one in done}
+        standing.found(done)
+        recorder.found(done)
+        left = [trial for trial in trials if trial.number not in self.finished]
+        try:
+            for trial, outcome, facts in self.executor.run(left, self.signalled):
+                recorder.add(trial, outcome, facts)
+                workdir = records.workdir_of(self.path, trial.number)
+                one = Finished(trial, workdir, outcome.record)
+                self.finished[trial.number] = one
+                standing.after(one, outcome.images)
+        except Stopped:
+            count = len(self.finished)
+            raise Interrupted(
+                self.signalled(), f"stopped after {count} trials; the same command goes on"
+            ) from None
+
+    def conclude(self, news: bool) -> SweepResult:
+        """Writes the page, unless an earlier start has, and tells what was found."""
+        finished = [self.finished[number] for number in sorted(self.finished)]
+        result = SweepResult(
+            self.path, finished, summaries(finished), best_of(finished, self.score)
+        )
+        page = self.path / "report.html"
+        if not news and page.exists():
+            print(f"{self.path} is finished; its report is {page}")
+            return result
+        write_report(self.path, self.plan, result.configurations, finished, result.best)
+        if result.best is not None:
+            varied = named(result.best.trial.configuration)
+            print(f"best {self.score.name} {result.best.score:.4f}: {varied}; report: {page}")
+        else:
+            print(f"every trial diverged; report: {page}")
+        return result
+
+
+def mean(scores: Sequence[float | None]) -> float | None:
+    """The mean of a configuration's scores; None where a seed of it has diverged."""
+    known = [score for score in scores if score is not None]
+    return statistics.fmean(known) if len(known) == len(scores) else None

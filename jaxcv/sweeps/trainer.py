@@ -1,0 +1,133 @@
+"""Trains bundles of trials in this process: data and programs are loaded once for many bundles."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from jaxcv.data import load
+from jaxcv.data.dataset import Dataset
+from jaxcv.errors import UserError
+from jaxcv.experiment import Experiment
+from jaxcv.programs import Program, prepare, resolve
+from jaxcv.sweeps.in_turn import in_turn
+from jaxcv.sweeps.lanes import Outcome
+from jaxcv.sweeps.together import together
+from jaxcv.sweeps.trials import Trial, data_of, program_of
+from jaxcv.verification.quick import ensure_verified
+
+LaneMode = Literal["auto", "map", "vmap"]
+
+
+def chosen_mode(mode: LaneMode) -> Literal["map", "vmap"]:
+    """`auto` on this backend.
+
+    On a CPU `map`: over convolution weights `vmap` becomes a grouped convolution, at half the
+    speed of one lane after another. An accelerator idles on one small network: `vmap`.
+    """
+    if mode != "auto":
+        return mode
+    return "map" if jax.default_backend() == "cpu" else "vmap"
+
+
+class Trainer:
+    """Runs bundles one after another.
+
+    Args:
+        mode: how lanes advance.
+        lanes: of the compiled program under `vmap`; halved when an allocation is refused.
+        verify: before the first training on a backend, let it prove that it computes rightly.
+        note: is told what a user should know.
+    """
+
+    def __init__(
+        self,
+        mode: LaneMode,
+        lanes: int,
+        verify: bool = True,
+        note: Callable[[str], None] = lambda line: None,
+    ):
+        self._mode: LaneMode = mode
+        self._width = lanes
+        self._verify = verify
+        self._note = note
+        self._dataset = functools.lru_cache(maxsize=2)(load)
+        # One at a time: a program keeps its data on the device.
+        self._current: tuple[Any, Program, Dataset] | None = None
+
+    def prepared(self, experiment: Experiment) -> tuple[Experiment, Program, Dataset]:
+        """The experiment as its data have it, its program and its data.
+
+        Raises:
+            UserError: there are no such data, or the experiment does not fit them.
+        """
+        dataset = self._dataset(*data_of(experiment))
+        experiment = resolve(experiment, dataset)
+        key = program_of(experiment)
+        if self._current is None or self._current[0] != key:
+            self._current = None
+            self._current = key, prepare(experiment, dataset), dataset
+        _, program, dataset = self._current
+        return experiment, program, dataset
+
+    def train(
+        self, bundle: Sequence[Trial], signalled: Callable[[], int] = lambda: 0
+    ) -> Iterator[tuple[Trial, Outcome, dict[str, Any]]]:
+        """Trains the trials of a bundle.
+
+        Yields:
+            Each trial, its experiment as the data have it, with what it leaves, and the facts that
+            a model needs to predict without the data.
+
+        Raises:
+            UserError: as `prepared`.
+            Stopped: `signalled` told so.
+            VerificationFailed: the backend computes wrong results.
+        """
+        with jax.enable_x64(bundle[0].experiment.precision == "float64"):
+            found = [self.prepared(trial.experiment) for trial in bundle]
+            experiments = [experiment for experiment, _, _ in found]
+            _, program, dataset = found[0]
+            if self._verify:
+                ensure_verified()
+            facts = {
+                "image_shape": dataset.image_shape,
+                "classes": dataset.classes,
+                "multiplier": np.asarray(program.data.multiplier).tolist(),
+                "offset": np.asarray(program.data.offset).tolist(),
+            }
+            if chosen_mode(self._mode) == "map":
+                outcomes = in_turn(program, dataset, experiments, signalled)
+            else:
+                outcomes = self._together(program, dataset, experiments, signalled)
+            for trial, experiment, outcome in zip(bundle, experiments, outcomes, strict=True):
+                yield trial._replace(experiment=experiment), outcome, facts
+
+    def _together(
+        self,
+        program: Program,
+        dataset: Dataset,
+        experiments: Sequence[Experiment],
+        signalled: Callable[[], int],
+    ) -> Iterator[Outcome]:
+        """All at once, or in halves where the device has no room for so many."""
+        left = list(experiments)
+        while left:
+            try:
+                outcomes = list(
+                    together(program, dataset, left[: self._width], signalled, self._width)
+                )
+            except jax.errors.JaxRuntimeError as error:
+                if "RESOURCE_EXHAUSTED" not in str(error):
+                    raise
+                if self._width == 1:
+                    raise UserError(
+                        "the device has no room for a single trial; try a smaller --batch-size"
+                    ) from None
+                self._width //= 2
+                self._note(f"no room for so many lanes; going on with {self._width} at a time")
+                continue
+            yield from outcomes
+            left = left[len(outcomes) :]

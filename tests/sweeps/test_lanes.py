@@ -1,0 +1,201 @@
+"""A trial among others against the same trial alone."""
+
+import dataclasses
+import functools
+import itertools
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxcv import (
+    SGD,
+    Adam,
+    CrossEntropy,
+    Experiment,
+    Momentum,
+    Piecewise,
+    RandomFlip,
+    models,
+    training,
+)
+from jaxcv.programs import Program, prepare
+from jaxcv.results import params_sha256
+from jaxcv.sweeps.in_turn import in_turn
+from jaxcv.sweeps.lanes import Stopped
+from jaxcv.sweeps.together import together
+from tests import tiny
+
+DATA = tiny.dataset()
+WIDTH = 3
+
+KINDS = {
+    "dense": Experiment(
+        model=models.MLP((6,), num_classes=4), optimizer=Adam(), batch_size=9, epochs=2
+    ),
+    "convolution": Experiment(
+        model=models.CNNBatchNorm((3, 3), num_classes=4),
+        optimizer=Momentum(),
+        schedule=Piecewise((1.0,), (0.5,)),
+        augmentation=(RandomFlip(),),
+        batch_size=9,
+        epochs=2,
+    ),
+    "dropout": Experiment(
+        model=models.MLP((6,), num_classes=4), optimizer=SGD(), batch_size=9, epochs=2, patience=1
+    ),
+}
+
+
+@functools.cache
+def prepared(name: str) -> Program:
+    return prepare(KINDS[name], DATA)
+
+
+def alone(experiment: Experiment, program: Program) -> str:
+    """The hash of the parameters that a lone run's programs end with, in chunks of one step."""
+    mine = program.with_numbers(experiment)
+    state = mine.initial_state(experiment.seed)
+    one = np.int32(1)
+    for epoch in range(experiment.epochs):
+        order = mine.order(state, epoch)
+        for _ in range(mine.steps_per_epoch):
+            state = training.train_chunk(mine.static, state, mine.data, order, mine.hyper, one)
+    return params_sha256(state.params, state.batch_stats)
+
+
+def numbers(learning_rate: float, l2: float, smoothing: float, seed: int, it: Experiment):
+    return dataclasses.replace(
+        it,
+        seed=seed,
+        loss=CrossEntropy(smoothing, l2),
+        optimizer=tiny.with_settings(it.optimizer, learning_rate=learning_rate),
+    )
+
+
+LANES = st.lists(
+    st.builds(
+        functools.partial,
+        st.just(numbers),
+        st.floats(1e-5, 0.2),
+        st.floats(0, 0.1),
+        st.floats(0, 0.5),
+        st.integers(0, 2**32 - 1),
+    ),
+    min_size=1,
+    max_size=WIDTH,
+)
+
+
+@pytest.mark.parametrize("name", ["dense", "convolution"])
+@settings(max_examples=8)
+@given(lanes=LANES)
+def test_one_after_another_ends_with_the_bits_of_a_lone_run(name, lanes):
+    program = prepared(name)
+    experiments = [lane(KINDS[name]) for lane in lanes]
+    for experiment, outcome in zip(
+        experiments, in_turn(program, DATA, experiments, lambda: 0), strict=True
+    ):
+        assert outcome.record["params_sha256"] == alone(experiment, program)
+        assert [line["epoch"] for line in outcome.lines] == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["dense", "convolution"])
+@settings(max_examples=8)
+@given(lanes=LANES)
+def test_all_at_once_agree_with_lone_runs(name, lanes):
+    """After an epoch of four steps, to what float32 sums in another order allow.
+
+    A step's gradient is a sum over 9 examples of at most 60 terms each; with a relative error of
+    γ = 600·2⁻²⁴ = 4e-5 in each, rates below 0.2 and gradients below 10 on these data, four steps
+    move a parameter by less than 4·0.2·10·4e-5 = 3e-4 from where it should be. Adam divides by the
+    gradient's own size: an update is off by the relative error alone where the gradient is not
+    itself a rounding error, so its bound holds in the mean over parameters.
+    """
+    program = prepared(name)
+    experiments = [dataclasses.replace(lane(KINDS[name]), epochs=1) for lane in lanes]
+    one = list(in_turn(program, DATA, experiments, lambda: 0))
+    all_of_them = list(together(program, DATA, experiments, lambda: 0, WIDTH))
+    assert len(all_of_them) == len(experiments)
+    for a, b in zip(one, all_of_them, strict=True):
+        for x, y in zip(jax.tree.leaves(a.params), jax.tree.leaves(b.params), strict=True):
+            assert np.mean(np.abs(x - y)) < 3e-4
+        assert a.lines[0]["train_loss"] == pytest.approx(b.lines[0]["train_loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("run", [in_turn, functools.partial(together, width=WIDTH)])
+def test_a_lane_that_diverges_touches_no_other(run):
+    program = prepared("dense")
+    base = KINDS["dense"]
+    calm = [
+        dataclasses.replace(base, optimizer=SGD(0.01), seed=0),
+        dataclasses.replace(base, optimizer=SGD(0.02), seed=1),
+    ]
+    program = prepare(calm[0], DATA)
+    wild = dataclasses.replace(base, optimizer=SGD(1e30), seed=2)
+    without = list(run(program, DATA, calm, lambda: 0))
+    first, burnt, last = run(program, DATA, [calm[0], wild, calm[1]], lambda: 0)
+    assert burnt.record["status"] == "diverged"
+    assert burnt.record["test_accuracy"] is None
+    assert [first.record["status"], last.record["status"]] == ["complete", "complete"]
+    for one, other in zip(without, (first, last), strict=True):
+        assert one.record["params_sha256"] == other.record["params_sha256"]
+
+
+@pytest.mark.parametrize("run", [in_turn, functools.partial(together, width=WIDTH)])
+def test_a_lane_that_stops_early_keeps_its_own(run):
+    """With a rate of almost nothing the score never improves: over after 1 + patience epochs."""
+    base = dataclasses.replace(KINDS["dropout"], epochs=6)
+    still = dataclasses.replace(base, optimizer=SGD(1e-30))
+    moving = dataclasses.replace(base, optimizer=SGD(0.1), seed=1, patience=6)
+    program = prepare(base, DATA)
+    stopped, other = run(program, DATA, [still, moving], lambda: 0)
+    assert stopped.record["epochs"] == 2
+    assert stopped.record["best_epoch"] == 1
+    if run is in_turn:
+        shorter = dataclasses.replace(still, epochs=2)
+        assert stopped.record["params_sha256"] == alone(shorter, program)
+    best = stopped.lines[0]["val_accuracy"]
+    assert stopped.record["val_accuracy"] == best == stopped.lines[1]["val_accuracy"]
+    assert other.record["epochs"] > 2
+
+
+@pytest.mark.parametrize("run", [in_turn, functools.partial(together, width=WIDTH)])
+def test_a_signal_stops_between_chunks(run):
+    asked = itertools.count()
+    with pytest.raises(Stopped):
+        list(run(prepared("dense"), DATA, [KINDS["dense"]] * 3, lambda: next(asked) >= 2))
+
+
+def test_rates_seeds_and_short_bundles_compile_nothing_new():
+    """32 learning rates × 3 seeds: one train chunk and one evaluation, whatever the mode."""
+    base = KINDS["dense"]
+    sweep = [
+        dataclasses.replace(base, optimizer=Adam(rate), seed=seed)
+        for rate in np.logspace(-5, -1, 32)
+        for seed in range(3)
+    ]
+    program = prepare(base, DATA)
+    list(in_turn(program, DATA, sweep[:1], lambda: 0))
+    list(together(program, DATA, sweep[:2], lambda: 0, WIDTH))
+    with tiny.compilations() as compiled:
+        assert len(list(in_turn(program, DATA, sweep, lambda: 0))) == 96
+        for start in (0, 1, 2):
+            list(together(program, DATA, sweep[start : start + 1 + start], lambda: 0, WIDTH))
+    assert compiled == []
+
+
+def test_the_programs_of_a_sweep_are_counted(monkeypatch):
+    """The test above would notice: the first bundle compiles each program once."""
+    base = dataclasses.replace(KINDS["dense"], model=models.MLP((7,), num_classes=4))
+    program = prepare(base, DATA)
+    with tiny.compilations() as compiled:
+        list(in_turn(program, DATA, [base], lambda: 0))
+    assert sum("train_chunk" in name for name in compiled) == 1
+    assert sum("evaluate" in name for name in compiled) == 1
+    with tiny.compilations() as compiled:
+        list(together(program, DATA, [base, base], lambda: 0, WIDTH))
+    assert sum("train_lanes" in name for name in compiled) == 1
+    assert sum("evaluate_lanes" in name for name in compiled) == 1

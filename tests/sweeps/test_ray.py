@@ -1,0 +1,94 @@
+"""Sweeps on a Ray cluster: what a dead node takes with it is done again, with the same bits."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from jaxcv import Adam, Experiment, UserError, models
+from jaxcv.sweeps.ray_executor import Ray
+from jaxcv.sweeps.sweep import sweep
+
+pytestmark = [
+    pytest.mark.ray,
+    # Ray's own sockets and processes are left to be collected.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+TINY = Experiment(model=models.MLP((8,)), optimizer=Adam(), name="tiny", epochs=20)
+AXES = {"learning_rate": [1e-4, 1e-3, 3e-3, 1e-2]}
+
+
+@pytest.fixture
+def cluster():
+    """A head that computes nothing and two nodes of one processor each."""
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0}, connect=False)
+    cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def test_a_node_dies_and_nothing_is_lost(cluster, tmp_path):
+    doomed = cluster.add_node(num_cpus=1)
+
+    def kill():
+        until = time.monotonic() + 300
+        while time.monotonic() < until:
+            if len(list((tmp_path / "ray" / "trials").glob("*/result.json"))) >= 2:
+                cluster.remove_node(doomed, allow_graceful=False)
+                return
+            time.sleep(0.1)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    executor = Ray(None, "auto", 2, verify=False)
+    found = sweep(TINY, AXES, tmp_path / "ray", seeds=3, verify=False, executor=executor)
+    killer.join()
+    assert len([node for node in cluster.list_all_nodes() if node is not doomed]) == 2
+    local = sweep(TINY, AXES, tmp_path / "local", seeds=3, verify=False)
+    assert [one.trial.number for one in found.trials] == list(range(12))
+    for one, other in zip(found.trials, local.trials, strict=True):
+        assert one.record["params_sha256"] == other.record["params_sha256"]
+
+
+def test_what_a_worker_refuses_is_one_line(cluster, tmp_path):
+    executor = Ray(None, "auto", 2, verify=False)
+    elsewhere = Experiment(
+        model=models.MLP((8,)), optimizer=Adam(), data="cifar10", data_dir=str(tmp_path / "none")
+    )
+    with pytest.raises(UserError, match="none"):
+        sweep(elsewhere, AXES, tmp_path / "s", verify=False, executor=executor)
+
+
+def test_a_cluster_of_ones_own_listens_on_loopback_alone():
+    code = """
+import psutil, ray
+from jaxcv.sweeps.ray_executor import Ray
+before = {c.laddr for c in psutil.net_connections("tcp") if c.status == "LISTEN"}
+Ray(None, "auto", 1)
+ray.get(ray.remote(lambda: 1).remote())
+new = {c.laddr for c in psutil.net_connections("tcp") if c.status == "LISTEN"} - before
+assert len(new) > 3
+print(sorted({address.ip for address in new}))
+"""
+    pytest.importorskip("psutil")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = set(eval(done.stdout.strip().splitlines()[-1], {"__builtins__": {}}))
+    assert found <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def test_an_address_where_nobody_answers_is_one_line():
+    pytest.importorskip("ray")
+    for address in ("127.0.0.1:1", "nobody.invalid:6379", "127.0.0.1", "host:port", "::1"):
+        with pytest.raises(UserError, match="--address") as caught:
+            Ray(address, "auto", 1)
+        assert "\n" not in str(caught.value)

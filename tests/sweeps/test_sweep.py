@@ -1,0 +1,251 @@
+"""A whole sweep: what it leaves, and that it goes on where it stopped."""
+
+import csv
+import dataclasses
+import shutil
+from pathlib import Path
+
+import optuna
+import pytest
+
+from jaxcv import Adam, Experiment, UserError, load, models
+from jaxcv.exits import Interrupted
+from jaxcv.files import read_json
+from jaxcv.fitting import fit
+from jaxcv.logs import read_metrics
+from jaxcv.results import params_sha256
+from jaxcv.sweeps import records
+from jaxcv.sweeps import sweep as module
+from jaxcv.sweeps.axes import Span
+from jaxcv.sweeps.study import default_url
+from jaxcv.sweeps.sweep import SweepResult, sweep
+
+TINY = Experiment(model=models.MLP((8,)), optimizer=Adam(), name="tiny", epochs=2)
+AXES = {"learning_rate": [1e-3, 1e-2], "l2": [0.0, 1e-4]}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> SweepResult:
+    """A finished sweep that tests look at and do not change."""
+    return sweep(TINY, AXES, tmp_path_factory.mktemp("whole") / "sweep", seeds=2, verify=False)
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps draw no pictures."""
+    monkeypatch.setattr(module, "write_report", lambda *arguments: None)
+
+
+def bits(result: SweepResult) -> dict[int, str]:
+    return {one.trial.number: one.record["params_sha256"] for one in result.trials}
+
+
+def recorded(url: str) -> list[optuna.trial.FrozenTrial]:
+    (name,) = optuna.get_all_study_names(url)
+    return optuna.load_study(study_name=name, storage=url).get_trials()
+
+
+# --- what a sweep leaves ------------------------------------------------------------------------
+
+
+def test_its_files(whole):
+    names = {path.name for path in whole.workdir.iterdir()}
+    assert names == {
+        "sweep.json", "study.db", "trials", "results.csv", "results.json", "report.html", "figures",
+    }  # fmt: skip
+    assert len(list((whole.workdir / "trials").iterdir())) == 8
+    for trial in (whole.workdir / "trials").iterdir():
+        assert {path.name for path in trial.iterdir()} == {
+            "experiment.json", "metrics.jsonl", "result.json", "parameters.msgpack",
+        }  # fmt: skip
+
+
+def test_the_configurations_in_order_with_all_seeds(whole):
+    found = [(*one.trial.configuration.values(), one.trial.experiment.seed) for one in whole.trials]
+    assert found == [(rate, l2, s) for rate in (1e-3, 1e-2) for l2 in (0.0, 1e-4) for s in (0, 1)]
+
+
+def test_a_trial_is_the_lone_run_of_its_settings(whole, tmp_path):
+    """What it leaves says so too: jaxcv run experiment.json gives the same bits."""
+    one = whole.trials[5]
+    lone = fit(one.trial.experiment, tmp_path / "lone", verify=False)
+    assert lone.record["params_sha256"] == one.record["params_sha256"]
+    timed = {"seconds", "compile_seconds", "images_per_second"}
+    same = set(lone.record) - timed
+    assert {k: one.record[k] for k in same} == {k: lone.record[k] for k in same}
+    theirs = read_metrics(tmp_path / "lone" / "metrics.jsonl")
+    for a, b in zip(one.lines(), theirs, strict=True):
+        assert {k: v for k, v in a.items() if k not in timed} == {
+            k: v for k, v in b.items() if k not in timed
+        }
+
+
+def test_its_model_loads_and_predicts(whole):
+    best = whole.best
+    trained = load(best.workdir.path)
+    lines = best.lines()
+    if lines[-1]["val_accuracy"] == max(line["val_accuracy"] for line in lines):
+        assert params_sha256(trained.params, trained.batch_stats) == best.record["params_sha256"]
+    assert len(trained.classes) == 10
+
+
+def test_the_table_of_results(whole):
+    with open(whole.workdir / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["trial"]) for row in rows] == list(range(8))
+    assert list(rows[0])[:5] == ["trial", "status", "learning_rate", "l2", "seed"]
+    needed = {"val_accuracy", "test_accuracy", "seconds", "params_sha256", "beta1", "epochs"}
+    assert needed <= set(rows[0])
+    assert [row["params_sha256"] for row in rows] == list(bits(whole).values())
+    results = read_json(whole.workdir / "results.json")
+    assert [row["trial"] for row in results["trials"]] == list(range(8))
+    summary = results["configurations"][1]
+    scores = [whole.trials[i].score for i in (2, 3)]
+    assert summary["configuration"] == {"learning_rate": 1e-3, "l2": 1e-4}
+    assert summary["n"] == 2
+    assert summary["mean"] == pytest.approx(sum(scores) / 2)
+    assert summary["std"] == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)
+
+
+def test_the_best_is_the_first_of_the_highest(whole):
+    scores = [one.score for one in whole.trials]
+    assert whole.best.trial.number == scores.index(max(scores))
+
+
+def test_the_study_has_every_trial_once(whole):
+    found = recorded(default_url(whole.workdir))
+    assert [trial.user_attrs["trial"] for trial in found] == list(range(8))
+    assert [trial.value for trial in found] == [one.score for one in whole.trials]
+    assert found[2].params == {"learning_rate": 1e-3, "l2": 1e-4}
+
+
+def test_the_page_stands_alone_and_shows_it(whole):
+    page = (whole.workdir / "report.html").read_text()
+    assert "<script" not in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert page.count("<img") >= 5
+    assert f"{whole.best.score:.4f}" in page
+
+
+# --- going on -----------------------------------------------------------------------------------
+
+
+def test_a_finished_sweep_is_left_as_it_is(whole, capsys):
+    before = {p: p.stat().st_mtime_ns for p in whole.workdir.rglob("*.*") if p.is_file()}
+    again = sweep(TINY, AXES, whole.workdir, seeds=2, verify=False)
+    assert bits(again) == bits(whole)
+    assert "is finished" in capsys.readouterr().out
+    changed = [p.name for p, t in before.items() if p.stat().st_mtime_ns != t]
+    assert set(changed) <= {"sweep.json", "results.csv", "results.json"}
+
+
+def test_a_stopped_sweep_goes_on(whole, tmp_path, plain):
+    asked = iter(range(10_000))
+    with pytest.raises(Interrupted, match="goes on") as stop:
+        sweep(
+            TINY, AXES, tmp_path / "s", seeds=2, verify=False,
+            signalled=lambda: 15 if next(asked) >= 8 else 0,
+        )  # fmt: skip
+    assert stop.value.status == 143
+    done = {p: p.stat().st_mtime_ns for p in (tmp_path / "s").glob("trials/*/result.json")}
+    assert 0 < len(done) < 8
+    assert len(recorded(default_url(tmp_path / "s"))) == len(done)
+    assert bits(sweep(TINY, AXES, tmp_path / "s", seeds=2, verify=False)) == bits(whole)
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    assert [t.user_attrs["trial"] for t in recorded(default_url(tmp_path / "s"))] == list(range(8))
+
+
+def test_a_trial_that_the_study_missed_is_added_and_not_trained(
+    whole, tmp_path, plain, monkeypatch
+):
+    """Killed between a trial's result and its line in the study."""
+    path = tmp_path / "s"
+    shutil.copytree(whole.workdir, path)
+    for name in ("study.db", "results.csv", "results.json"):
+        (path / name).unlink()
+    shutil.rmtree(path / "trials" / "00003")
+    trained = []
+    write = records.write
+    monkeypatch.setattr(
+        records, "write", lambda p, t, *rest: trained.append(t.number) or write(p, t, *rest)
+    )
+    assert bits(sweep(TINY, AXES, path, seeds=2, verify=False)) == bits(whole)
+    assert trained == [3]
+    assert sorted(t.user_attrs["trial"] for t in recorded(default_url(path))) == list(range(8))
+
+
+def test_a_search_goes_on_and_may_grow(tmp_path, plain):
+    axes = {"learning_rate": Span(1e-4, 1e-1, log=True)}
+    one = sweep(TINY, axes, tmp_path / "one", search="tpe", trials=3, verify=False)
+    more = sweep(TINY, axes, tmp_path / "one", search="tpe", trials=5, verify=False)
+    at_once = sweep(TINY, axes, tmp_path / "two", search="tpe", trials=5, verify=False)
+    assert bits(one).items() <= bits(more).items()
+    assert bits(more) == bits(at_once)
+    with pytest.raises(UserError, match="another trials"):
+        sweep(TINY, axes, tmp_path / "one", search="tpe", trials=3, verify=False)
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+def test_another_sweeps_place_is_refused(whole):
+    with pytest.raises(UserError, match="another l2"):
+        sweep(TINY, AXES | {"l2": [0.0, 1e-3]}, whole.workdir, seeds=2, verify=False)
+    with pytest.raises(UserError, match="another seeds"):
+        sweep(TINY, AXES, whole.workdir, seeds=1, verify=False)
+
+
+def test_files_of_another_kind_are_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="not a sweep's"):
+        sweep(TINY, AXES, tmp_path, verify=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_another_sweeps_study_is_refused(whole, tmp_path):
+    url = default_url(whole.workdir)
+    with pytest.raises(UserError, match="belongs to another"):
+        sweep(TINY, {"l2": [0.0]}, tmp_path / "s", storage=url, verify=False)
+
+
+@pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all/x.db", "nonsense", "mysql://h/db"])
+def test_a_storage_that_cannot_be_opened_is_one_line(url, tmp_path):
+    with pytest.raises(UserError, match="cannot be opened") as caught:
+        sweep(TINY, {"l2": [0.0]}, tmp_path / "s", storage=url, verify=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_study_is_one_line(tmp_path):
+    (tmp_path / "study.db").write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 20)
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    with pytest.raises(UserError, match="cannot be opened"):
+        sweep(TINY, {"l2": [0.0]}, tmp_path / "s", storage=url, verify=False)
+
+
+def test_data_that_are_not_there_leave_no_workdir(tmp_path):
+    elsewhere = dataclasses.replace(TINY, data="cifar10", data_dir=str(tmp_path / "none"))
+    with pytest.raises(UserError):
+        sweep(elsewhere, AXES, tmp_path / "s", verify=False)
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(records, "write_bytes", full)
+    with pytest.raises(UserError, match="No space left"):
+        sweep(TINY, AXES, tmp_path / "s", verify=False)
+
+
+def test_seeds_are_said_once():
+    with pytest.raises(UserError, match="twice"):
+        sweep(TINY, {"seed": [1, 2]}, Path("s"), seeds=3, verify=False)
+
+
+def test_every_trial_may_diverge(tmp_path):
+    found = sweep(TINY, {"learning_rate": [1e30, 1e31]}, tmp_path / "s", verify=False)
+    assert found.best is None
+    assert [one.record["status"] for one in found.trials] == ["diverged", "diverged"]
+    assert (tmp_path / "s" / "report.html").exists()
+    assert {t.state.name for t in recorded(default_url(tmp_path / "s"))} == {"FAIL"}
