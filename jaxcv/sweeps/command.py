@@ -2,17 +2,20 @@
 
 import dataclasses
 import runpy
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from jaxcv import runtime
 from jaxcv.constraints import Count, Index, check
 from jaxcv.errors import UserError
+from jaxcv.exits import exits
 from jaxcv.experiment import Experiment, field_hints
 from jaxcv.flags import parse_experiment
-from jaxcv.script import Choice, named
-from jaxcv.sweeps.axes import read_axes
+from jaxcv.script import Choice, named, running_script
+from jaxcv.sweeps.axes import Axis, Choices, Span, read_axes
 from jaxcv.sweeps.executors import Executor
 from jaxcv.sweeps.search import Strategy
 from jaxcv.sweeps.sweep import LANES, SweepResult, sweep
@@ -63,23 +66,99 @@ class SweepFlags:
             raise UserError("--address is of a Ray cluster: add --executor ray")
 
 
-def run(arguments: Sequence[str], script: Path, prog: str) -> SweepResult:
+def run(arguments: Sequence[str], script: Path, prog: str, seeds: int | None = None) -> SweepResult:
     """Reads a sweep's flags and does it.
 
     Args:
         arguments: the flags.
         script: of the experiment, or its experiment.json.
         prog: names the command in the help text.
+        seeds: default of --seeds.
     """
     text = "Trains an experiment many times; its own flags say what every trial begins with."
     found = experiment_of(script)
-    flags_class: type[SweepFlags] = SweepFlags
     if isinstance(found, Choice):
-        found, flags_class = found.chosen(arguments, SweepFlags)
-    experiment, flags = parse_experiment(
-        named(found, script.stem), arguments, prog, text, flags_class
-    )
-    axes = read_axes(experiment, flags.set, flags.range)
+        found = _named_choice(found, script.stem)
+    else:
+        found = named(found, script.stem)
+    return perform(*read(arguments, found, prog, text, seeds=seeds))
+
+
+def main(
+    experiment: Experiment | Choice,
+    axes: Mapping[str, Axis | Sequence[Any]],
+    seeds: int | None = None,
+    then: Callable[[SweepResult], None] = lambda result: None,
+) -> None:
+    """A sweeping script's whole program: flags, the sweep, exit status.
+
+    The flags are those of `jaxcv sweep`; --set and --range replace an axis or add one.
+
+    Args:
+        experiment: what every trial begins with; or several of which a flag chooses one.
+        axes: what varies, unless the command line says otherwise.
+        seeds: default of --seeds.
+        then: what the script does with what was found.
+
+    Example:
+        >>> if __name__ == "__main__":  # doctest: +SKIP
+        ...     main(experiment, {"hidden": [10, 60, 100]}, seeds=3)
+    """
+    path, text = running_script()
+    with exits(path.name):
+        if isinstance(experiment, Choice):
+            experiment = _named_choice(experiment, path.stem)
+        else:
+            experiment = named(experiment, path.stem)
+        then(perform(*read(sys.argv[1:], experiment, path.name, text, axes, seeds)))
+
+
+def read(
+    arguments: Sequence[str],
+    experiment: Experiment | Choice,
+    prog: str,
+    text: str,
+    axes: Mapping[str, Axis | Sequence[Any]] = MappingProxyType({}),
+    seeds: int | None = None,
+    extra: type[SweepFlags] = SweepFlags,
+) -> tuple[Experiment, dict[str, Axis], Any]:
+    """The experiment, the axes and the flags that a command line says.
+
+    Args:
+        arguments: the flags.
+        experiment: its values are defaults; or several of which a flag chooses one.
+        prog: names the command in the help text.
+        text: its first paragraph.
+        axes: what varies, unless the flags say otherwise.
+        seeds: default of --seeds.
+        extra: further flags.
+
+    Raises:
+        UserError: they do not fit.
+        SystemExit: --help was asked for.
+    """
+    if isinstance(experiment, Choice):
+        experiment, extra = experiment.chosen(arguments, extra)
+    experiment, flags = parse_experiment(experiment, arguments, prog, text, extra)
+    said = read_axes(experiment, flags.set, flags.range)
+    listed = {n: a if isinstance(a, Choices | Span) else Choices(tuple(a)) for n, a in axes.items()}
+    if seeds is not None and flags.seeds is None and "seed" not in said:
+        flags = dataclasses.replace(flags, seeds=seeds)
+    return experiment, {**listed, **said}, flags
+
+
+def perform(
+    experiment: Experiment, axes: Mapping[str, Axis], flags: SweepFlags, below: str = ""
+) -> SweepResult:
+    """Does the sweep that flags say, with signals noted and compiled programs kept.
+
+    Args:
+        experiment: what every trial begins with.
+        axes: what varies.
+        flags: of the sweep.
+        below: directory in the workdir, for a script that does several.
+    """
+    workdir = Path(flags.workdir or f"runs/{experiment.name}-sweep") / below
     runtime.set_up()
     executor: Executor | None = None
     if flags.executor == "ray":
@@ -90,7 +169,7 @@ def run(arguments: Sequence[str], script: Path, prog: str) -> SweepResult:
         return sweep(
             experiment,
             axes,
-            flags.workdir,
+            workdir,
             seeds=flags.seeds,
             search=flags.search,
             trials=flags.trials,
@@ -102,6 +181,11 @@ def run(arguments: Sequence[str], script: Path, prog: str) -> SweepResult:
             verify=flags.verify,
             signalled=signalled,
         )
+
+
+def _named_choice(choice: Choice, name: str) -> Choice:
+    experiments = {key: named(value, name) for key, value in choice.experiments.items()}
+    return dataclasses.replace(choice, experiments=experiments)
 
 
 def experiment_of(path: Path) -> Experiment | Choice:

@@ -210,10 +210,10 @@ class _Sweep:
             return result
         write_report(self.path, self.plan, result.configurations, finished, result.best)
         if result.best is not None:
-            varied = named(result.best.trial.configuration)
-            print(f"best {self.score.name} {result.best.score:.4f}: {varied}; report: {page}")
-        else:
-            print(f"every trial diverged; report: {page}")
+            best = result.best.trial
+            varied = f"{named(best.configuration)}, seed {best.experiment.seed}".removeprefix(", ")
+            print(f"best {self.score.name} {result.best.score:.4f}: {varied}")
+        print(f"report: {page}" if result.best else f"every trial diverged; report: {page}")
         return result
 
 

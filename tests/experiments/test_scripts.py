@@ -40,6 +40,9 @@ def test_one_epoch(script: Path):
     if result.exists():
         assert read_json(result)["epochs"] == 1
         assert Path("here/report.html").exists()
+    elif tables := list(Path("here").glob("**/results.json")):
+        assert all(read_json(table)["trials"] for table in tables)
+        assert all((table.parent / "report.html").exists() for table in tables)
     else:
         (picture,) = Path("here").glob("*.png")
         assert picture.stat().st_size > 5_000
