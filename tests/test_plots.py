@@ -266,3 +266,34 @@ def test_panels_show_each_picture_under_its_title(tmp_path):
     assert figure.axes[0].images[0].get_clim() == (-3.0, 3.0)
     plots.save(figure, tmp_path / "panels.png")
     assert (tmp_path / "panels.png").stat().st_size > 500
+
+
+# --- sweeps -------------------------------------------------------------------------------------
+
+
+def test_scores_against_a_setting_show_every_trial_and_the_means():
+    lines = {"a": {0.1: [0.5, 0.7], 1.0: [0.8]}, "b": {0.1: [], 1.0: [0.6]}}
+    figure = plots.scores_against(lines, "learning_rate", "accuracy", logarithmic=True)
+    (ax,) = figure.axes
+    drawn = [(line.get_marker(), np.asarray(line.get_xydata()).tolist()) for line in ax.lines]
+    dots = sorted(xy for marker, points in drawn if marker == "." for xy in points)
+    assert dots == [[0.1, 0.5], [0.1, 0.7], [1.0, 0.6], [1.0, 0.8]]
+    means = [points for marker, points in drawn if marker == "None"]
+    assert [[0.1, pytest.approx(0.6)], [1.0, 0.8]] in means
+    assert ax.get_xscale() == "log"
+
+
+def test_settings_that_are_no_numbers_stand_side_by_side():
+    figure = plots.scores_against({"": {"relu": [0.5], "tanh": [0.4]}}, "activation", "accuracy")
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["relu", "tanh"]
+
+
+def test_learning_curves_of_trials_put_the_best_in_front():
+    def lines(value):
+        return [{"epoch": e, "train_loss": value, "train_accuracy": value, "val_accuracy": None}
+                for e in (1, 2)]  # fmt: skip
+
+    figure = plots.learning_curves({"0": lines(0.1), "1": lines(0.2), "2": []}, "accuracy", "0")
+    assert len(figure.axes) == 2
+    curves = [np.asarray(line.get_ydata()).tolist() for line in figure.axes[1].lines]
+    assert [curve for curve in curves if curve] == [[0.2, 0.2], [0.1, 0.1]]

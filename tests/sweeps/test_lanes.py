@@ -3,6 +3,9 @@
 import dataclasses
 import functools
 import itertools
+import os
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -23,9 +26,11 @@ from jaxcv import (
 )
 from jaxcv.programs import Program, prepare
 from jaxcv.results import params_sha256
+from jaxcv.sweeps import trainer
 from jaxcv.sweeps.in_turn import in_turn
 from jaxcv.sweeps.lanes import Stopped
 from jaxcv.sweeps.together import together
+from jaxcv.sweeps.trials import Trial
 from tests import tiny
 
 DATA = tiny.dataset()
@@ -199,3 +204,51 @@ def test_the_programs_of_a_sweep_are_counted(monkeypatch):
         list(together(program, DATA, [base, base], lambda: 0, WIDTH))
     assert sum("train_lanes" in name for name in compiled) == 1
     assert sum("evaluate_lanes" in name for name in compiled) == 1
+
+
+def test_lanes_are_halved_where_there_is_no_room(monkeypatch):
+    """An allocation is refused for more than one lane: two halvings, and no lane is lost."""
+    real, widths = trainer.together, []
+
+    def cramped(program, dataset, experiments, signalled, width):
+        widths.append(width)
+        if width > 1:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating")
+        return real(program, dataset, experiments, signalled, width)
+
+    monkeypatch.setattr(trainer, "together", cramped)
+    notes: list[str] = []
+    mine = trainer.Trainer("vmap", 4, verify=False, note=notes.append)
+    base = Experiment(model=models.MLP((8,)), optimizer=Adam(), epochs=1)
+    sweep = [Trial(i, {}, dataclasses.replace(base, seed=i)) for i in range(3)]
+    found = list(mine.train(sweep))
+    assert [trial.number for trial, _, _ in found] == [0, 1, 2]
+    assert len({outcome.record["params_sha256"] for _, outcome, _ in found}) == 3
+    assert widths == [4, 2, 1, 1, 1]
+    assert len(notes) == 2
+
+
+@pytest.mark.every_script
+def test_lanes_are_spread_over_devices():
+    """Eight virtual devices, five lanes: what one device computes, but for the order of sums."""
+    code = """
+import dataclasses, jax, sys
+from jaxcv import Adam, Experiment, models
+from jaxcv.sweeps.trainer import Trainer
+from jaxcv.sweeps.trials import Trial
+base = Experiment(model=models.MLP((8,)), optimizer=Adam(), epochs=2)
+trials = [Trial(i, {}, dataclasses.replace(base, seed=i)) for i in range(5)]
+assert len(jax.devices()) == int(sys.argv[1])
+for _, outcome, _ in Trainer("vmap", 5, verify=False).train(trials):
+    print(outcome.lines[0]["train_loss"])
+"""
+    losses = []
+    for devices in (1, 8):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(devices)], capture_output=True, text=True, check=True,
+            env=os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"},
+        )  # fmt: skip
+        losses.append([float(line) for line in done.stdout.split()])
+    assert len(set(losses[0])) == 5
+    # Means over 1,280 examples after at most ten steps of Adam, in float32.
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
