@@ -12,16 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxcv import layers, losses, models, ops, optimizers, reference
-    from jaxcv.augment import RandomFlip, RandomRotation, RandomTranslation
+    from jaxcv.augment import (
+        AlternatingFlip,
+        RandomFlip,
+        RandomRotation,
+        RandomTranslation,
+        ReflectedTranslation,
+    )
     from jaxcv.comparison import compare
     from jaxcv.errors import UserError
     from jaxcv.experiment import Experiment
     from jaxcv.fitting import Result, fit
+    from jaxcv.grouped import LookaheadSGD, Muon
     from jaxcv.lbfgs import LBFGS
-    from jaxcv.losses import CrossEntropy
+    from jaxcv.losses import CrossEntropy, SummedCrossEntropy
     from jaxcv.optimizers import SGD, Adagrad, Adam, AdamW, Momentum, RMSprop
     from jaxcv.reconstruction import SparseReconstruction
-    from jaxcv.schedules import Constant, Piecewise, WarmupCosine
+    from jaxcv.schedules import Constant, Piecewise, WarmupCosine, WarmupLinear
     from jaxcv.script import Choice, main
     from jaxcv.sweeps.axes import Choices, Span
     from jaxcv.sweeps.sweep import SweepResult, sweep
@@ -35,26 +42,32 @@ _HOMES = {
     "Adagrad": "optimizers",
     "Adam": "optimizers",
     "AdamW": "optimizers",
+    "AlternatingFlip": "augment",
     "Choice": "script",
     "Constant": "schedules",
     "Choices": "sweeps.axes",
     "CrossEntropy": "losses",
     "Experiment": "experiment",
     "LBFGS": "lbfgs",
+    "LookaheadSGD": "grouped",
     "Momentum": "optimizers",
+    "Muon": "grouped",
     "Piecewise": "schedules",
     "Result": "fitting",
     "RMSprop": "optimizers",
     "RandomFlip": "augment",
     "RandomRotation": "augment",
     "RandomTranslation": "augment",
+    "ReflectedTranslation": "augment",
     "SGD": "optimizers",
     "Span": "sweeps.axes",
     "SparseReconstruction": "reconstruction",
     "SweepResult": "sweeps.sweep",
+    "SummedCrossEntropy": "losses",
     "Trained": "trained",
     "UserError": "errors",
     "WarmupCosine": "schedules",
+    "WarmupLinear": "schedules",
     "compare": "comparison",
     "fit": "fitting",
     "load": "trained",
@@ -69,24 +82,30 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "AlternatingFlip",
     "Choice",
     "Choices",
     "Constant",
     "CrossEntropy",
     "Experiment",
+    "LookaheadSGD",
     "Momentum",
+    "Muon",
     "Piecewise",
     "RMSprop",
     "RandomFlip",
     "RandomRotation",
     "RandomTranslation",
+    "ReflectedTranslation",
     "Result",
     "Span",
     "SparseReconstruction",
     "SweepResult",
+    "SummedCrossEntropy",
     "Trained",
     "UserError",
     "WarmupCosine",
+    "WarmupLinear",
     "compare",
     "fit",
     "layers",

@@ -10,7 +10,7 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from jaxcv.constraints import Index, Range
 
@@ -29,13 +29,44 @@ class RandomTranslation:
 
     def __call__(self, key: PRNGKeyArray, images: Images) -> Images:
         """The shifted images."""
-        batch, *shape = images.shape
-        most = self.translation
-        padded = jnp.pad(images, ((0, 0), (most, most), (most, most), (0, 0)))
-        starts = jax.random.randint(key, (batch, 2), 0, 2 * most + 1)
-        return jax.vmap(
-            lambda image, start: jax.lax.dynamic_slice(image, (start[0], start[1], 0), shape)
-        )(padded, starts)
+        return _cropped(key, jnp.pad(images, _around(self.translation)), images.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class ReflectedTranslation:
+    """Shifts each image by whole pixels, up to `translation` each way; its mirror image fills in.
+
+    The border itself is not repeated: what comes in is the pixels next to it, outwards.
+
+    Attributes:
+        translation: largest shift along either axis, in pixels
+    """
+
+    translation: Index = 2
+
+    def __call__(self, key: PRNGKeyArray, images: Images) -> Images:
+        """The shifted images."""
+        padded = jnp.pad(images, _around(self.translation), mode="reflect")
+        return _cropped(key, padded, images.shape)
+
+
+def _around(pixels: int) -> tuple[tuple[int, int], ...]:
+    return ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
+
+
+def _cropped(
+    key: PRNGKeyArray,
+    padded: Float[Array, "batch _height _width channels"],
+    shape: tuple[int, ...],
+) -> Images:
+    """A window of the shape from each image, anywhere."""
+    batch, height, width, channels = shape
+    starts = jax.random.randint(key, (batch, 2), 0, padded.shape[1] - height + 1)
+    return jax.vmap(
+        lambda image, start: jax.lax.dynamic_slice(
+            image, (start[0], start[1], 0), (height, width, channels)
+        )
+    )(padded, starts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +76,35 @@ class RandomFlip:
     def __call__(self, key: PRNGKeyArray, images: Images) -> Images:
         """The images, about half of them mirrored."""
         mirrored = jax.random.bernoulli(key, shape=(images.shape[0], 1, 1, 1))
+        return jnp.where(mirrored, images[:, :, ::-1], images)
+
+
+@dataclasses.dataclass(frozen=True)
+class AlternatingFlip(RandomFlip):
+    """Mirrors an image in every other epoch; a coin thrown once for each decides in which.
+
+    Two epochs in a row show both sides of every image, where independent flips would show the same
+    side twice in half of the cases (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single
+    GPU", section 3.6). Called without an epoch it is a random flip.
+    """
+
+    def in_epoch(
+        self,
+        key: PRNGKeyArray,
+        images: Images,
+        index: Int[Array, " batch"],
+        epoch: Int[Array, ""],
+    ) -> Images:
+        """The images, those mirrored whose turn it is.
+
+        Args:
+            key: the same throughout a run.
+            images: a batch.
+            index: of each image in the data set: its coin depends on key and index alone.
+            epoch: from 0.
+        """
+        coins = jax.vmap(lambda i: jax.random.bernoulli(jax.random.fold_in(key, i)))(index)
+        mirrored = (coins ^ (epoch % 2 == 1))[:, None, None, None]
         return jnp.where(mirrored, images[:, :, ::-1], images)
 
 

@@ -38,6 +38,7 @@ NonNegative = Annotated[float, Range(0)]
 Fraction = Annotated[float, Range(0, 1, high_open=True)]
 # Steps are counted in int32, and a key is made from 32 bits of its seed: larger seeds repeat.
 Count = Annotated[int, Range(1, 2**31 - 1)]
+Epochs = Annotated[int | float, Range(1, 2**31 - 1)]
 Index = Annotated[int, Range(0, 2**32 - 1)]
 
 
@@ -54,12 +55,14 @@ TRACED = Traced()
 def is_numeric(hint: Any) -> bool:
     """Whether a field is a number that reaches the compiled program as an array.
 
-    Those are the fields annotated `float`, `tuple[float, ...]` or either with None.
+    Those are the fields annotated `float`, `tuple[float, ...]` or either with None; what may also
+    be a whole number is counted in, on the host.
     """
     if typing.get_origin(hint) is Annotated:
         hint = typing.get_args(hint)[0]
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return any(is_numeric(h) for h in typing.get_args(hint) if h is not type(None))
+        kinds = [h for h in typing.get_args(hint) if h is not type(None)]
+        return all(is_numeric(h) for h in kinds)
     if typing.get_origin(hint) is tuple:
         return is_numeric(typing.get_args(hint)[0])
     return hint is float

@@ -7,9 +7,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from flax import linen as nn
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from jaxcv.constraints import TRACED, Count, Index, Positive, Traced, check, is_numeric, shown
+from jaxcv.constraints import (
+    TRACED,
+    Count,
+    Epochs,
+    Index,
+    Positive,
+    Traced,
+    check,
+    is_numeric,
+    shown,
+)
 from jaxcv.errors import UserError
 from jaxcv.losses import CrossEntropy, Loss
 from jaxcv.optimizers import Optimizer
@@ -17,6 +27,7 @@ from jaxcv.schedules import Constant, Schedule
 
 Precision = Literal["float32", "bfloat16", "float64"]
 Normalization = Literal["mean_pixel", "standardize"]
+Views = Literal["plain", "mirror", "mirror_shift"]
 
 
 @runtime_checkable
@@ -27,6 +38,42 @@ class Augmentation(Protocol):
         self, key: PRNGKeyArray, images: Float[Array, "batch height width channels"]
     ) -> Float[Array, "batch height width channels"]:
         """The transformed batch; each image has a draw of its own."""
+        ...
+
+
+@runtime_checkable
+class EpochAugmentation(Augmentation, Protocol):
+    """One whose draw for an image is related to those for the same image in other epochs."""
+
+    def in_epoch(
+        self,
+        key: PRNGKeyArray,
+        images: Float[Array, "batch height width channels"],
+        index: Int[Array, " batch"],
+        epoch: Int[Array, ""],
+    ) -> Float[Array, "batch height width channels"]:
+        """The transformed batch.
+
+        Args:
+            key: the same throughout a run.
+            images: a batch.
+            index: of each image in the data set.
+            epoch: from 0.
+        """
+        ...
+
+
+@runtime_checkable
+class DataDependent(Protocol):
+    """A network some of whose statistics are computed from training images, once, and then kept."""
+
+    @property
+    def sample_size(self) -> int:
+        """How many of the first training images it asks for."""
+        ...
+
+    def data_statistics(self, images: Float[Array, "sample height width channels"]) -> PyTree:
+        """Entries of the initial `batch_stats`, from images as the network sees them."""
         ...
 
 
@@ -50,7 +97,7 @@ class Experiment:
             tenth elsewhere)
         normalization: pixels in [0, 1] minus the mean training pixel, or also divided by their
             standard deviation
-        epochs: passes over the training images
+        epochs: passes over the training images; of a part of one the steps that it begins
         batch_size: images a step, None for all at once; the last partial batch of an epoch is
             dropped
         clip_norm: largest global norm of a gradient
@@ -58,6 +105,8 @@ class Experiment:
             keep the best parameters
         seed: initialisation, shuffling, augmentation and dropout
         precision: the network's compute type; parameters stay float32 under bfloat16
+        views: the views of a test image over which the outputs are averaged: the image alone, with
+            its mirror image, or these two and both shifted by a pixel either way along the diagonal
     """
 
     model: nn.Module
@@ -73,12 +122,13 @@ class Experiment:
     data_seed: Index = 0
     validation: Index | None = None
     normalization: Normalization = "mean_pixel"
-    epochs: Count = 10
+    epochs: Epochs = 10
     batch_size: Count | None = 128
     clip_norm: Positive | None = None
     patience: Count | None = None
     seed: Index = 0
     precision: Precision = "float32"
+    views: Views = "plain"
 
     def __post_init__(self):
         """Refuses values out of range, so that no invalid experiment exists."""
@@ -109,6 +159,7 @@ _NOT_COMPILED = {
     "epochs": 1,
     "patience": None,
     "seed": 0,
+    "views": "plain",  # of the train chunk: evaluation is given those that are asked for
 }
 
 

@@ -1,6 +1,7 @@
 """The training loop with its side effects: the only one, and the only place that has them."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from jaxcv.programs import Pace, Program, prepare, resolve, run_epoch
 from jaxcv.progress import Progress
 from jaxcv.reports import write_report
 from jaxcv.saving import Saver
+from jaxcv.schedules import total_steps
 from jaxcv.throughput import Throughput
 from jaxcv.training import TrainState
 from jaxcv.verification.quick import ensure_verified
@@ -129,6 +131,7 @@ class _Run:
         self.program = program
         self.workdir = workdir
         self.signalled = signalled
+        self.total_steps = int(total_steps(program.steps_per_epoch, float(experiment.epochs)))
         self.course = Course(experiment)
         facts = {
             "image_shape": dataset.image_shape,
@@ -144,7 +147,8 @@ class _Run:
         state, best = self.saver.restore(fresh)
         self.course = Course(self.experiment, best)
         steps = self.program.steps_per_epoch
-        epoch = int(state.step) // steps
+        epochs = math.ceil(self.total_steps / steps)
+        epoch = epochs if int(state.step) == self.total_steps else int(state.step) // steps
         if epoch:
             report = self.experiment.optimizer.report(state.opt_state)
             self.course = self.course.reported(jax.device_get(report))
@@ -156,9 +160,9 @@ class _Run:
         ):
             state, compile_seconds = self.program.compile(state)
             progress.note(f"compiled in {compile_seconds:.1f} s")
-            progress.start(self.experiment.epochs, steps, epoch + 1)
+            progress.start(epochs, steps, epoch + 1)
             pace, throughput = Pace(), Throughput()
-            while not self.course.over(epoch):
+            while epoch < epochs and not self.course.over(epoch):
                 state, record = self.train_epoch(state, epoch, pace, progress)
                 epoch += 1
                 throughput = throughput.after(record)
@@ -192,8 +196,9 @@ class _Run:
         program, steps = self.program, self.program.steps_per_epoch
         order = program.order(state, epoch)
         first = done = int(state.step) - epoch * steps
+        steps = min(steps, self.total_steps - epoch * steps)
         start = time.perf_counter()
-        for state, done in run_epoch(program, state, order, first, pace):  # noqa: B020
+        for state, done in run_epoch(program, state, order, first, pace, steps):  # noqa: B020
             rate = (done - first) * program.batch_size / (time.perf_counter() - start)
             progress.advance(done, rate)
             # After the epoch's last step its line and its evaluation are still to be written.

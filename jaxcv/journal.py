@@ -39,7 +39,7 @@ class Journal:
         resumed_from: int | None,
     ):
         self._path = workdir.metrics
-        self._epochs = experiment.epochs
+        self._epochs = math.ceil(experiment.epochs)
         self._image_shape = image_shape
         rewind_metrics(self._path, epoch)
         self._events = EventWriter(workdir.path, resumed_from)

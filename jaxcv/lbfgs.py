@@ -105,6 +105,10 @@ class LBFGS:
         beside = jax.tree.map(lambda shape, x: x.astype(shape.dtype), shapes, floats)
         return (value, beside), gradient
 
+    def statistics(self, opt_state: PyTree, batch_stats: PyTree) -> PyTree:
+        """As the accepted point has left them."""
+        return batch_stats
+
     def report(self, opt_state: PyTree) -> dict[str, Array]:
         """The gradient's norm after the step, and how often the search evaluated the gradient."""
         search = opt_state[1]

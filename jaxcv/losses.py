@@ -175,3 +175,19 @@ class CrossEntropy:
     def predictions(self, outputs: Float[Array, "batch classes"]) -> Float[Array, "batch classes"]:
         """Class probabilities."""
         return jax.nn.softmax(outputs, axis=-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class SummedCrossEntropy(CrossEntropy):
+    """Cross-entropy, minimised as the sum over the batch; reported as a mean all the same.
+
+    Learning rates that are stated for the gradient of one example stay right for another batch.
+
+    Attributes:
+        label_smoothing: share of the target spread evenly over the classes
+        l2: weight of half the squared kernels in the loss
+    """
+
+    def objective(self, totals: Totals, params: PyTree) -> Scalar:
+        """Cross-entropy summed over the batch + l2 · ½ Σ w²."""
+        return totals["loss"] + self.l2 * l2_penalty(params)

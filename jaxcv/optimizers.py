@@ -42,7 +42,8 @@ class Optimizer(Protocol):
     ) -> "optax.GradientTransformation":
         """The Optax transformation at this step's learning rate.
 
-        Its update is given `value`, `grad` and the `objective`, as the training step has them.
+        Its update is given `value`, `grad` and the `objective`, as the training step has them, the
+        `position` in the run (`jaxcv.schedules.Position`) and the new `batch_stats`.
 
         Args:
             learning_rate: of this step.
@@ -54,6 +55,10 @@ class Optimizer(Protocol):
         self, objective: Objective, params: PyTree, opt_state: PyTree
     ) -> tuple[tuple[Float[Array, ""], Any], PyTree]:
         """The objective at the parameters, as `jax.value_and_grad(..., has_aux=True)` gives it."""
+        ...
+
+    def statistics(self, opt_state: PyTree, batch_stats: PyTree) -> PyTree:
+        """The running statistics after a step, from those that its batch has moved."""
         ...
 
     def report(self, opt_state: PyTree) -> dict[str, Array]:
@@ -75,6 +80,10 @@ class GradientRule:
     ) -> tuple[tuple[Float[Array, ""], Any], PyTree]:
         """The objective and its gradient, computed."""
         return jax.value_and_grad(objective, has_aux=True)(params)
+
+    def statistics(self, opt_state: PyTree, batch_stats: PyTree) -> PyTree:
+        """As the batch has left them."""
+        return batch_stats
 
     def report(self, opt_state: PyTree) -> dict[str, Array]:
         """Nothing."""

@@ -12,6 +12,7 @@ from jaxcv.figures import Finished, write_figures
 from jaxcv.files import write_json
 from jaxcv.journal import Journal
 from jaxcv.metrics import require_finite
+from jaxcv.operations import training_pflop
 from jaxcv.programs import Program
 from jaxcv.reports import write_report
 from jaxcv.results import params_sha256, result_record
@@ -48,18 +49,23 @@ def conclude(
         OSError: the disk is full or the place cannot be written.
     """
     lines = journal.lines()
-    epochs = int(state.step) // program.steps_per_epoch
+    begun = len(lines)
+    epochs = min(begun, experiment.epochs)  # the last of them perhaps not whole
     score = experiment.loss.score.name
     stopping = experiment.patience is not None and best is not None
     chosen = best if stopping and best is not None else state
-    totals = jax.device_get(program.evaluate(chosen.params, chosen.batch_stats, "test"))
+    trained, views = (chosen.params, chosen.batch_stats), experiment.views
+    totals = jax.device_get(program.evaluate(*trained, "test", views))
     test = experiment.loss.metrics(totals)
-    require_finite(test, epochs)
-    best_epoch = best.epoch if best is not None else epochs
+    require_finite(test, begun)
+    if views != "plain":
+        plain = experiment.loss.metrics(jax.device_get(program.evaluate(*trained, "test")))
+        facts[f"test_{score}_plain"] = plain[score]
+    best_epoch = best.epoch if best is not None else begun
     finished = Finished(
         dataset=dataset,
         params=chosen.params,
-        predictions=program.predictions(chosen.params, chosen.batch_stats, dataset.test),
+        predictions=program.predictions(*trained, dataset.test, views),
         totals=totals,
         metrics=lines,
         best_epoch=best_epoch,
@@ -69,11 +75,14 @@ def conclude(
         experiment,
         epochs=epochs,
         best_epoch=best_epoch,
-        validation=lines[(best_epoch if stopping else epochs) - 1][f"val_{score}"],
+        validation=lines[(best_epoch if stopping else begun) - 1][f"val_{score}"],
         test=test[score],
         params=state.params,
         sha256=params_sha256(state.params, state.batch_stats),
         seconds=runtime.seconds_since_start(),
+        training_pflop=training_pflop(
+            experiment, program.image_shape, int(state.step) * program.batch_size
+        ),
         **facts,
     )
     write_json(workdir.result, record)

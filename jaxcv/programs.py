@@ -11,7 +11,7 @@ from jaxtyping import Array, Int, PRNGKeyArray, PyTree, Real
 from jaxcv import training
 from jaxcv.data.dataset import Dataset
 from jaxcv.errors import UserError
-from jaxcv.experiment import Experiment, split
+from jaxcv.experiment import Experiment, Views, split
 from jaxcv.training import DeviceData, TrainState
 
 # A chunk lasts about this long: the progress bar moves and a signal is heard twice a second, and
@@ -50,6 +50,7 @@ class Program:
     splits: dict[str, tuple[Array, Array]]
     image_shape: tuple[int, int, int]
     batch_size: int
+    statistics: PyTree
 
     @property
     def steps_per_epoch(self) -> int:
@@ -69,22 +70,30 @@ class Program:
     def initial_state(self, seed: int) -> TrainState:
         """The state before the first step."""
         key = jax.random.key(seed)
-        return training.initial_state(self.static, key, self.hyper, self.image_shape)
-
-    def evaluate(self, params: PyTree, batch_stats: PyTree, name: str) -> dict[str, Array]:
-        """Totals over the validation or the test images, still on the device."""
-        index, count = self.splits[name]
-        return training.evaluate(
-            self.static, params, batch_stats, self.data, self.hyper, index, count
+        return training.initial_state(
+            self.static, key, self.hyper, self.image_shape, self.statistics
         )
 
+    def evaluate(
+        self, params: PyTree, batch_stats: PyTree, name: str, views: Views = "plain"
+    ) -> dict[str, Array]:
+        """Totals over the validation or the test images, still on the device."""
+        index, count = self.splits[name]
+        static = dataclasses.replace(self.static, views=views)
+        return training.evaluate(static, params, batch_stats, self.data, self.hyper, index, count)
+
     def predictions(
-        self, params: PyTree, batch_stats: PyTree, index: Int[np.ndarray, " n"]
+        self,
+        params: PyTree,
+        batch_stats: PyTree,
+        index: Int[np.ndarray, " n"],
+        views: Views = "plain",
     ) -> Real[np.ndarray, "n ..."]:
         """What the network says of some images, on the host."""
+        static = dataclasses.replace(self.static, views=views)
         batches = training.padded(index, len(index)).reshape(-1, training.EVALUATION_BATCH)
         rows = [
-            training.predictions(self.static, params, batch_stats, self.data, self.hyper, batch)
+            training.predictions(static, params, batch_stats, self.data, self.hyper, batch)
             for batch in batches
         ]
         return np.concatenate(jax.device_get(rows))[: len(index)]
@@ -135,6 +144,7 @@ def prepare(experiment: Experiment, dataset: Dataset) -> Program:
             f"--batch-size None (all {len(dataset.train)} images), no augmentation, no --clip-norm"
         )
     static, hyper = split(experiment)
+    data, train = training.place(dataset, experiment), jax.device_put(dataset.train)
     length = max(len(dataset.validation), len(dataset.test))
     splits = {
         name: (training.padded(index, length), np.int32(len(index)))
@@ -143,11 +153,14 @@ def prepare(experiment: Experiment, dataset: Dataset) -> Program:
     program = Program(
         static=static,
         hyper=training.arrays(hyper, experiment),
-        data=training.place(dataset, experiment),
-        train=jax.device_put(dataset.train),
+        data=data,
+        train=train,
         splits=jax.device_put(splits),
         image_shape=dataset.image_shape,
         batch_size=batch_size,
+        statistics=training.data_statistics(static, data, train)
+        if training.asks_for_data(experiment)
+        else {},
     )
     # What the network refuses, it refuses here, before a workdir is claimed.
     jax.eval_shape(lambda: program.initial_state(0))
@@ -169,7 +182,12 @@ def resolve(experiment: Experiment, dataset: Dataset) -> Experiment:
 
 
 def run_epoch(
-    program: Program, state: TrainState, order: Int[Array, "steps batch"], done: int, pace: Pace
+    program: Program,
+    state: TrainState,
+    order: Int[Array, "steps batch"],
+    done: int,
+    pace: Pace,
+    end: int | None = None,
 ) -> Iterator[tuple[TrainState, int]]:
     """Trains to the end of an epoch, chunk by chunk; no array crosses between host and device.
 
@@ -179,17 +197,22 @@ def run_epoch(
         order: the epoch's.
         done: steps of the epoch that are done already.
         pace: how long the chunks are; it learns.
+        end: stop after so many steps of the epoch; then, at most, one number goes to the device.
 
     Yields:
         The state after each chunk, which is donated to the next one, and the steps of the epoch
         done by then.
     """
-    while done < program.steps_per_epoch:
+    end = program.steps_per_epoch if end is None else end
+    while done < end:
         start = time.perf_counter()
+        # A chunk ends with its epoch by itself.
+        early = done + pace.limit > end < program.steps_per_epoch
+        limit = jax.device_put(np.int32(end - done)) if early else pace.on_device
         state = training.train_chunk(
-            program.static, state, program.data, order, program.hyper, pace.on_device
+            program.static, state, program.data, order, program.hyper, limit
         )
         jax.block_until_ready(state.step)
-        done = min(done + pace.limit, program.steps_per_epoch)
+        done = min(done + pace.limit, end)
         pace.learn(time.perf_counter() - start, program.steps_per_epoch)
         yield state, done

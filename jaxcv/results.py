@@ -39,7 +39,7 @@ def device_name() -> str:
 def result_record(
     experiment: Experiment,
     *,
-    epochs: int,
+    epochs: float,
     best_epoch: int,
     validation: float | None,
     test: float | None,
@@ -49,8 +49,14 @@ def result_record(
     compile_seconds: float,
     images_per_second: float | None,
     seconds: float,
+    training_pflop: float | None,
+    **more: float,
 ) -> dict[str, Any]:
-    """result.json as it is written; `validation` and `test` are of the loss's score."""
+    """result.json as it is written; `validation` and `test` are of the loss's score.
+
+    `more` are figures that not every run has, such as those of the plain test images where
+    `test` is of several views.
+    """
     score = experiment.loss.score.name
     return {
         "experiment": experiment.name,
@@ -61,12 +67,14 @@ def result_record(
         "best_epoch": best_epoch,
         f"val_{score}": validation,
         f"test_{score}": test,
+        **more,
         "num_params": num_params(params),
         "params_sha256": sha256,
         "resumed_from_steps": list(resumed_from_steps),
         "seconds": seconds,
         "compile_seconds": compile_seconds,
         "images_per_second": images_per_second,
+        "training_pflop": training_pflop,
         "versions": runtime.versions(),
         "device": device_name(),
     }

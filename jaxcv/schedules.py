@@ -4,17 +4,42 @@ The numbers may be tracers, like those of the optimizers.
 """
 
 import dataclasses
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxcv.constraints import NonNegative, shown
+from jaxcv.constraints import Fraction, NonNegative, shown
 from jaxcv.errors import UserError
 
 Number = float | Float[Array, ""]
 Step = np.int32 | Int[Array, ""]
+
+
+class Position(NamedTuple):
+    """Where a run stands.
+
+    Attributes:
+        step: steps done
+        steps_per_epoch: whole batches in an epoch
+        total: steps of the whole run
+    """
+
+    step: Int[Array, ""]
+    steps_per_epoch: int
+    total: Int[Array, ""]
+
+
+def total_steps(steps_per_epoch: int, epochs: Number) -> Int[Array, ""]:
+    """Steps of a run; of a part of an epoch all that it begins.
+
+    Example:
+        >>> int(total_steps(48, 9.9))  # 475.2
+        476
+    """
+    # float32 has 1.1 · 10 a little above 11.
+    return jnp.ceil(jnp.asarray(epochs) * steps_per_epoch - 1e-3).astype(jnp.int32)
 
 
 @runtime_checkable
@@ -96,3 +121,32 @@ class WarmupCosine:
         # A warm-up that ends within a step does not overshoot in it.
         rising = jnp.minimum((step + 1) / jnp.maximum(warmup, 1.0), 1.0)
         return jnp.where(step < warmup, rising, cosine)
+
+
+@dataclasses.dataclass(frozen=True)
+class WarmupLinear:
+    """Linear from a share of the base rate up to it, then linearly down, by shares of all steps.
+
+    Attributes:
+        warmup: share of the steps that the rise takes
+        initial_factor: share of the base rate at the first step
+        final_factor: share of the base rate that the step after the last would have
+
+    Example:
+        >>> schedule = WarmupLinear(warmup=0.2, initial_factor=0.5)
+        >>> [round(float(schedule.factor(jnp.int32(step), 5, 2)), 3) for step in range(4)]
+        [0.5, 0.75, 1.0, 0.875]
+    """
+
+    warmup: Fraction = 0.0
+    initial_factor: NonNegative = 0.0
+    final_factor: NonNegative = 0.0
+
+    def factor(self, step: Step, steps_per_epoch: int, epochs: Number) -> Number:
+        """Between the corners at step 0, at the end of the warm-up (in whole steps) and of all."""
+        total = total_steps(steps_per_epoch, epochs)
+        peak = jnp.floor(jnp.asarray(self.warmup) * total)
+        risen = step / jnp.maximum(peak, 1.0)
+        fallen = jnp.clip((step - peak) / jnp.maximum(total - peak, 1.0), 0.0, 1.0)
+        rising = self.initial_factor + (1 - self.initial_factor) * risen
+        return jnp.where(step < peak, rising, 1 - (1 - self.final_factor) * fallen)

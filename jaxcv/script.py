@@ -5,11 +5,11 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from jaxcv import runtime
 from jaxcv.exits import exits
-from jaxcv.experiment import Experiment
+from jaxcv.experiment import Experiment, flat_settings, replace_settings
 
 if TYPE_CHECKING:
     from jaxcv.fitting import Result
@@ -77,22 +77,26 @@ class Choice:
         flag: the flag's name, without dashes
         experiments: by the values of the flag; the first is the default
         note: what the flag's help says
+        for_data: by data set, as --data names it, settings by name that have another default
+            there, whichever experiment is chosen
     """
 
     flag: str
     experiments: Mapping[str, Experiment]
     note: str = ""
+    for_data: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def chosen(self, arguments: Sequence[str], flags_class: type[T]) -> tuple[Experiment, type[T]]:
         """The experiment that a command line chooses, and further flags with this one."""
         names = list(self.experiments)
-        name, wanted = names[0], f"--{self.flag}"
-        for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
-            flag, equals, value = argument.partition("=")
-            if flag == wanted:
-                name = value if equals else following
+        name = _given(self.flag, arguments, names[0])
         # Any other name is for the flags' own reading to refuse.
         experiment = self.experiments.get(name, self.experiments[names[0]])
+        other = self.for_data.get(_given("data", arguments, experiment.data), {})
+        places = {name: path for path, name, _, _ in flat_settings(experiment)}
+        experiment = replace_settings(
+            experiment, {(places[name], name): value for name, value in other.items()}
+        )
         default = name if name in names else names[0]
         flags = dataclasses.make_dataclass(
             "ChosenFlags",
@@ -102,6 +106,15 @@ class Choice:
         )
         flags.__doc__ = f"{flags_class.__doc__}    {self.flag}: {self.note}\n"
         return experiment, flags
+
+
+def _given(flag: str, arguments: Sequence[str], default: str) -> str:
+    """The last value of a flag on a command line."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
+        name, equals, value = argument.partition("=")
+        if name == f"--{flag}":
+            default = value if equals else following
+    return default
 
 
 def main(

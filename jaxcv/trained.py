@@ -17,6 +17,7 @@ from jaxcv.files import read_json
 from jaxcv.models import intermediates
 from jaxcv.parameters import Parameters
 from jaxcv.parts import PART_TYPES
+from jaxcv.views import averaged
 from jaxcv.workdirs import Workdir
 
 
@@ -43,7 +44,7 @@ class Trained:
     def outputs(self, images: Real[np.ndarray, "batch height width channels"]) -> PyTree:
         """The network's outputs, such as logits, for images as they are in the data set."""
         with jax.enable_x64(self.experiment.precision == "float64"):
-            return self._forward(self.params, self.batch_stats, self._pixels(images))
+            return self._outputs(self._pixels(images))
 
     def predict(
         self, images: Real[np.ndarray, "batch height width channels"]
@@ -51,9 +52,11 @@ class Trained:
         """What the network says of images as they are in the data set, mostly bytes 0 to 255.
 
         A classifier's are class probabilities, an autoencoder's the images as it makes them again.
+        They come from the views of an image that the experiment is tested with.
         """
         with jax.enable_x64(self.experiment.precision == "float64"):
-            return np.asarray(self.experiment.loss.predictions(self.outputs(images)))
+            outputs = averaged(self._outputs, self._pixels(images), self.experiment.views)
+            return np.asarray(self.experiment.loss.predictions(outputs))
 
     def intermediates(
         self, images: Real[np.ndarray, "batch height width channels"]
@@ -61,6 +64,9 @@ class Trained:
         """The network's named activations (`jaxcv.models.intermediates`), outputs last."""
         variables = {"params": self.params, "batch_stats": self.batch_stats}
         return intermediates(self.experiment.model, variables, self._pixels(images))
+
+    def _outputs(self, pixels: Float[Array, "batch height width channels"]) -> PyTree:
+        return self._forward(self.params, self.batch_stats, pixels)
 
     def _pixels(self, images: Real[np.ndarray, "batch height width channels"]) -> Array:
         """Images as the network sees them."""

@@ -16,7 +16,9 @@ import optax
 from jaxtyping import Array, Bool, Float, Float32, Int, PRNGKeyArray, PyTree, Real, UInt8
 
 from jaxcv.data.dataset import Dataset
-from jaxcv.experiment import Experiment, Normalization, merge
+from jaxcv.experiment import DataDependent, EpochAugmentation, Experiment, Normalization, merge
+from jaxcv.schedules import Position, total_steps
+from jaxcv.views import averaged
 
 # Images of one evaluation step: large enough to fill two cores, small enough that the widest
 # activations stay in a few hundred megabytes.
@@ -24,7 +26,7 @@ EVALUATION_BATCH = 250
 
 # What a random stream is for: folded into the seed's key, so that no stream depends on how much
 # another has drawn.
-_INITIALISATION, _ORDER, _STEP = 0, 1, 2
+_INITIALISATION, _ORDER, _STEP, _IMAGES = 0, 1, 2, 3
 
 
 class TrainState(NamedTuple):
@@ -32,7 +34,8 @@ class TrainState(NamedTuple):
 
     Attributes:
         params: trainable parameters
-        batch_stats: running statistics of normalisation layers, perhaps empty
+        batch_stats: running statistics of normalisation layers, and what else is kept and not
+            trained; perhaps empty
         opt_state: state of the Optax transformation
         step: steps done
         key: made from the seed, never changed; every draw folds a stream and a counter into it
@@ -167,8 +170,28 @@ def transform(
     return optax.with_extra_args_support(rule)
 
 
+def asks_for_data(experiment: Experiment) -> bool:
+    """Whether the network computes some of its statistics from training images."""
+    return isinstance(experiment.model, DataDependent)
+
+
+@functools.partial(jax.jit, static_argnames=("static",))
+def data_statistics(static: Experiment, data: DeviceData, train: Int[Array, " n_train"]) -> PyTree:
+    """What the network computes from training images before the first step, whatever the seed.
+
+    A program of its own: every run on the same data is given the same bits.
+    """
+    model = static.model
+    if not isinstance(model, DataDependent):
+        return {}
+    return model.data_statistics(gather(data, train[: model.sample_size])[0])
+
+
 def init(
-    experiment: Experiment, key: PRNGKeyArray, image_shape: tuple[int, int, int]
+    experiment: Experiment,
+    key: PRNGKeyArray,
+    image_shape: tuple[int, int, int],
+    statistics: PyTree = None,
 ) -> TrainState:
     """The state before the first step.
 
@@ -176,12 +199,13 @@ def init(
         experiment: what is trained.
         key: from the seed alone; kept in the state.
         image_shape: height, width and channels of an image.
+        statistics: from `data_statistics`; None leaves zeros in their place.
     """
     dtype = parameter_dtype(experiment)
     images = jnp.zeros((1, *image_shape), dtype)
     variables = experiment.model.init(jax.random.fold_in(key, _INITIALISATION), images)
     params = jax.tree.map(lambda x: x.astype(dtype), variables["params"])
-    batch_stats = variables.get("batch_stats", {})
+    batch_stats = dict(variables.get("batch_stats") or {}) | (statistics or {})
     totals = jax.eval_shape(
         lambda: experiment.loss.totals(
             apply(experiment, params, batch_stats, images, train=False)[0],
@@ -208,9 +232,10 @@ def initial_state(
     key: PRNGKeyArray,
     hyper: dict[str, Array],
     image_shape: tuple[int, int, int],
+    statistics: PyTree = None,
 ) -> TrainState:
     """`init`, compiled: the same bits for every run of the same static experiment."""
-    return init(merge(static, hyper), key, image_shape)
+    return init(merge(static, hyper), key, image_shape, statistics)
 
 
 @functools.partial(jax.jit, static_argnames=("batch_size",))
@@ -250,7 +275,12 @@ def train_step(
     step_key = jax.random.fold_in(jax.random.fold_in(state.key, _STEP), state.step)
     images, labels = gather(data, index)
     for i, augment in enumerate(experiment.augmentation):
-        images = augment(jax.random.fold_in(step_key, i + 1), images)
+        if isinstance(augment, EpochAugmentation):
+            key = jax.random.fold_in(jax.random.fold_in(state.key, _IMAGES), i)
+            which = jnp.arange(len(images)) if index is None else index
+            images = augment.in_epoch(key, images, which, state.step // steps_per_epoch)
+        else:
+            images = augment(jax.random.fold_in(step_key, i + 1), images)
 
     def objective(params: PyTree) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         outputs, batch_stats = apply(
@@ -275,10 +305,13 @@ def train_step(
         value=value,
         grad=gradients,
         objective=objective,
+        # And what a rule asks for that changes in the course of a run, or averages over it.
+        position=Position(state.step, steps_per_epoch, total_steps(steps_per_epoch, epochs)),
+        batch_stats=batch_stats,
     )
     return TrainState(
         params=optax.apply_updates(state.params, updates),
-        batch_stats=batch_stats,
+        batch_stats=optimizer.statistics(opt_state, batch_stats),
         opt_state=opt_state,
         step=state.step + 1,
         key=state.key,
@@ -324,6 +357,20 @@ def train_chunk(
     )
 
 
+def tested(
+    experiment: Experiment,
+    params: PyTree,
+    batch_stats: PyTree,
+    images: Float[Array, "batch height width channels"],
+) -> PyTree:
+    """The network's outputs in evaluation mode, averaged over the experiment's views."""
+    return averaged(
+        lambda view: apply(experiment, params, batch_stats, view, train=False)[0],
+        images,
+        experiment.views,
+    )
+
+
 @functools.partial(jax.jit, static_argnames=("static",))
 def evaluate(
     static: Experiment,
@@ -351,7 +398,7 @@ def evaluate(
         chosen = jax.lax.dynamic_slice_in_dim(index, i * EVALUATION_BATCH, EVALUATION_BATCH)
         mask = i * EVALUATION_BATCH + jnp.arange(EVALUATION_BATCH) < count
         images, labels = gather(data, chosen)
-        outputs, _ = apply(experiment, params, batch_stats, images, train=False)
+        outputs = tested(experiment, params, batch_stats, images)
         return experiment.loss.totals(outputs, images, labels, params, mask)
 
     shapes = jax.eval_shape(batch_totals, jnp.zeros((), jnp.int32))
@@ -381,5 +428,4 @@ def predictions(
     """What the network says of some images of the data set, in evaluation mode."""
     experiment = merge(static, hyper)
     images, _ = gather(data, index)
-    outputs, _ = apply(experiment, params, batch_stats, images, train=False)
-    return experiment.loss.predictions(outputs)
+    return experiment.loss.predictions(tested(experiment, params, batch_stats, images))

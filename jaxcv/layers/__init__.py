@@ -1,20 +1,23 @@
-"""Normalisation and dropout: pure functions, and thin Flax modules that hold their state.
+"""Normalisation, whitening, dropout: pure functions, and thin Flax modules that hold their state.
 
-The functions have the names and the arguments of `jaxcv.reference`, which they are proven against.
+Those that `jaxcv.reference` has too have its names and arguments, and are proven against it.
 """
 
 from jaxcv.layers.batch_normalization import BatchNorm, batch_norm
 from jaxcv.layers.dropout import Dropout, dropout, dropout_mask
 from jaxcv.layers.group_normalization import GroupNorm, LayerNorm, group_norm, layer_norm
+from jaxcv.layers.whitening import Whitening, whitening_kernel
 
 __all__ = [
     "BatchNorm",
     "Dropout",
     "GroupNorm",
     "LayerNorm",
+    "Whitening",
     "batch_norm",
     "dropout",
     "dropout_mask",
     "group_norm",
     "layer_norm",
+    "whitening_kernel",
 ]

@@ -21,6 +21,7 @@ from jaxcv.models.resnet import ResNet
 from jaxcv.models.resnet9 import ResNet9
 from jaxcv.models.resnet_stacks import ResNetStacks
 from jaxcv.models.softmax import Softmax
+from jaxcv.models.speedrun import Speedrun
 from jaxcv.models.three_layer_convnet import ThreeLayerConvNet
 
 MODELS = {
@@ -36,6 +37,7 @@ MODELS = {
     "ResNet9": ResNet9,
     "ResNetStacks": ResNetStacks,
     "Softmax": Softmax,
+    "Speedrun": Speedrun,
     "ThreeLayerConvNet": ThreeLayerConvNet,
 }
 
@@ -54,6 +56,7 @@ __all__ = [
     "ResNet9",
     "ResNetStacks",
     "Softmax",
+    "Speedrun",
     "ThreeLayerConvNet",
     "intermediates",
     "network",

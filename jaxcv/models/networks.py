@@ -19,6 +19,7 @@ from jaxcv.models.resnet import ResNet
 from jaxcv.models.resnet9 import ResNet9
 from jaxcv.models.resnet_stacks import ResNetStacks
 from jaxcv.models.softmax import Softmax
+from jaxcv.models.speedrun import Speedrun
 from jaxcv.models.three_layer_convnet import ThreeLayerConvNet
 
 NETWORKS: Mapping[str, nn.Module] = MappingProxyType(
@@ -38,6 +39,7 @@ NETWORKS: Mapping[str, nn.Module] = MappingProxyType(
         "challenge": ChallengeNet((32, 64, 128), dropout=0.0),
         "resnet9": ResNet9(),
         "resnet_stacks": ResNetStacks(blocks=10),
+        "cifar10_94": Speedrun(logit_scale=1 / 256, unit_head=True),
         "densenet": DenseNet(depth=22, growth=12),
     }
 )
