@@ -43,7 +43,7 @@ muon = Experiment(
     batch_size=_BATCH,
     views="mirror_shift",
 )
-ours = dataclasses.replace(muon, epochs=9)
+experiment = dataclasses.replace(muon, epochs=9)
 
 # What Nesterov's momentum makes of one gradient in the long run, for each of 1,024 images.
 _SCALE = 1024 * (1 + 1 / (1 - 0.85))
@@ -58,7 +58,7 @@ sgd = dataclasses.replace(
 
 choice = Choice(
     "version",
-    {"ours": ours, "muon": muon, "sgd": sgd},
+    {"ours": experiment, "muon": muon, "sgd": sgd},
     note="our settings, or those of the public record with either optimizer",
     for_data={"digits": {"features": (16, 32, 64), "batch_size": 64, "epochs": 8}},
 )

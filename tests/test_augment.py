@@ -9,9 +9,22 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from jaxcv.augment import RandomFlip, RandomRotation, RandomTranslation
+from jaxcv.augment import (
+    AlternatingFlip,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    ReflectedTranslation,
+)
+from jaxcv.experiment import EpochAugmentation
 
-TRANSFORMATIONS = [RandomTranslation(3), RandomFlip(), RandomRotation(20.0)]
+TRANSFORMATIONS = [
+    RandomTranslation(3),
+    ReflectedTranslation(3),
+    RandomFlip(),
+    AlternatingFlip(),
+    RandomRotation(20.0),
+]
 
 
 @pytest.fixture
@@ -42,9 +55,14 @@ def test_compiled_equals_eager(transformation, images: jax.Array) -> None:
     chex.assert_trees_all_close(compiled, transformation(key, images), atol=2e-5)
 
 
-def test_translation_moves_by_whole_pixels_and_fills_with_zeros(images: jax.Array) -> None:
-    moved = np.asarray(RandomTranslation(3)(jax.random.key(0), images))
-    padded = np.pad(np.asarray(images), ((0, 0), (3, 3), (3, 3), (0, 0)))
+@pytest.mark.parametrize(
+    ("translation", "mode"),
+    [(RandomTranslation(3), "constant"), (ReflectedTranslation(3), "reflect")],
+)
+def test_translation_moves_by_whole_pixels(translation, mode, images: jax.Array) -> None:
+    """What comes in is zeros, or what lies inside of the border."""
+    moved = np.asarray(translation(jax.random.key(0), images))
+    padded = np.pad(np.asarray(images), ((0, 0), (3, 3), (3, 3), (0, 0)), mode=mode)
     seen = set()
     for before, after in zip(padded, moved, strict=True):
         shifts = [
@@ -96,3 +114,32 @@ def test_rotation_angle_may_be_traced(images: jax.Array) -> None:
 
     chex.assert_trees_all_close(rotate(jnp.float32(0.0)), images, atol=1e-6)
     assert not np.allclose(rotate(jnp.float32(45.0)), images, atol=0.1)
+
+
+def mirrored(before: jax.Array, after: jax.Array) -> np.ndarray:
+    """Which images are mirrored; each is that or as it was."""
+    one, other = np.asarray(before), np.asarray(after)
+    turned = np.all(other == one[:, :, ::-1], axis=(1, 2, 3))
+    assert np.all(turned ^ np.all(other == one, axis=(1, 2, 3)))
+    return turned
+
+
+def test_alternating_flip_shows_the_other_side_in_every_other_epoch(images: jax.Array) -> None:
+    flip = AlternatingFlip()
+    assert isinstance(flip, EpochAugmentation)
+    assert not isinstance(RandomFlip(), EpochAugmentation)
+    many, index = jnp.tile(images, (16, 1, 1, 1)), jnp.arange(1024)
+    key = jax.random.key(0)
+    by_epoch = [
+        mirrored(many, flip.in_epoch(key, many, index, jnp.int32(epoch))) for epoch in range(4)
+    ]
+    np.testing.assert_array_equal(by_epoch[0], ~by_epoch[1])
+    np.testing.assert_array_equal(by_epoch[0], by_epoch[2])
+    np.testing.assert_array_equal(by_epoch[1], by_epoch[3])
+    # Five standard deviations of a fair coin thrown 1,024 times.
+    assert abs(by_epoch[0].sum() - 512) < 5 * 16
+    # The coin is the image's own, wherever it stands in a batch.
+    backwards = mirrored(many, flip.in_epoch(key, many, index[::-1], jnp.int32(0)))
+    np.testing.assert_array_equal(backwards, by_epoch[0][::-1])
+    other = mirrored(many, flip.in_epoch(jax.random.key(1), many, index, jnp.int32(0)))
+    assert (other != by_epoch[0]).any()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxcv.errors import UserError
-from jaxcv.schedules import Constant, Piecewise, WarmupCosine
+from jaxcv.schedules import Constant, Piecewise, WarmupCosine, WarmupLinear, total_steps
 
 
 def factor(schedule, step, steps_per_epoch=391, epochs=150.0) -> float:
@@ -68,3 +68,27 @@ def test_a_warmup_longer_than_the_run_still_rises():
     got = [factor(WarmupCosine(9.0), step, 10, 5.0) for step in range(50)]
     assert got == sorted(got)
     assert 0 < got[0] < got[-1] < 1
+
+
+@pytest.mark.parametrize("steps_per_epoch", [1, 3, 48, 391, 50_000])
+def test_a_run_has_the_steps_that_its_epochs_begin(steps_per_epoch):
+    for epochs in (1, 2, 150):
+        assert total_steps(steps_per_epoch, float(epochs)) == epochs * steps_per_epoch
+    assert total_steps(48, 9.9) == 476
+    # 11 in decimal fractions, a little more in binary ones.
+    assert total_steps(10, 1.1) == 11
+    assert total_steps(3, 1.5) == 5
+
+
+@pytest.mark.parametrize("epochs", [9.9, 2.0])
+def test_linear_schedule_is_the_polygon_of_its_corners(epochs):
+    total = int(total_steps(48, epochs))
+    schedule = WarmupLinear(warmup=0.23, initial_factor=0.2, final_factor=0.07)
+    got = [factor(schedule, step, 48, epochs) for step in range(total + 1)]
+    expected = np.interp(np.arange(total + 1), [0, int(0.23 * total), total], [0.2, 1, 0.07])
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_linear_schedule_without_warm_up_falls_from_the_start():
+    got = [factor(WarmupLinear(), step, 5, 2.0) for step in range(11)]
+    np.testing.assert_allclose(got, 1 - np.arange(11) / 10, atol=1e-6)

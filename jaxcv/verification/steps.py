@@ -44,6 +44,7 @@ _SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "ResNet": {"depth": 8},
         "ResNet9": {"features": (8, 8, 8, 8)},
         "ResNetStacks": {"blocks": 1, "width": 8},
+        "Speedrun": {"features": (8, 8)},
     }
 )
 
