@@ -196,13 +196,13 @@ class _Run:
         program, steps = self.program, self.program.steps_per_epoch
         order = program.order(state, epoch)
         first = done = int(state.step) - epoch * steps
-        steps = min(steps, self.total_steps - epoch * steps)
+        end = min(steps, self.total_steps - epoch * steps)
         start = time.perf_counter()
-        for state, done in run_epoch(program, state, order, first, pace, steps):  # noqa: B020
+        for state, done in run_epoch(program, state, order, first, pace, end):  # noqa: B020
             rate = (done - first) * program.batch_size / (time.perf_counter() - start)
             progress.advance(done, rate)
             # After the epoch's last step its line and its evaluation are still to be written.
-            if done < steps and self.signalled():
+            if done < end and self.signalled():
                 self.stop(state)
         seconds = time.perf_counter() - start
         numbers = Numbers(

@@ -13,6 +13,7 @@ from jaxcv.course import Best
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
 from jaxcv.experiment_json import to_json
+from jaxcv.grouped import LookaheadSGD, Muon
 from jaxcv.optimizers import SGD, Adam
 from jaxcv.programs import prepare
 from tests import tiny
@@ -45,6 +46,17 @@ def assert_equal(one, other):
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         assert np.asarray(a).dtype == np.asarray(b).dtype
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("optimizer", [LookaheadSGD(), Muon()])
+def test_rules_by_groups_are_saved_whole(optimizer, tmp_path):
+    model = models.Speedrun(features=(4,), num_classes=4)
+    it = dataclasses.replace(EXPERIMENT, model=model, optimizer=optimizer)
+    fresh = prepare(it, tiny.dataset()).initial_state(3)
+    path = checkpoints.save(tmp_path / "checkpoints", checkpoint(fresh, 12))
+    back = checkpoints.restore(path.parent)
+    assert back is not None
+    assert_equal(checkpoints.as_state(back.state, fresh), fresh._replace(step=np.int32(12)))
 
 
 @pytest.mark.parametrize("best", [True, False])

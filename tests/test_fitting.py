@@ -18,7 +18,7 @@ from jaxcv.fitting import fit
 from jaxcv.losses import CrossEntropy
 from jaxcv.optimizers import SGD, Adam, Momentum
 from jaxcv.results import num_params, params_sha256
-from jaxcv.schedules import WarmupCosine
+from jaxcv.schedules import WarmupCosine, WarmupLinear
 from jaxcv.trained import load
 from tests import tiny
 
@@ -34,7 +34,7 @@ STEPS = 1294 // 128
 RESULT = [
     "experiment", "data", "seed", "data_seed", "epochs", "best_epoch", "val_accuracy",
     "test_accuracy", "num_params", "params_sha256", "resumed_from_steps", "seconds",
-    "compile_seconds", "images_per_second", "versions", "device",
+    "compile_seconds", "images_per_second", "training_pflop", "versions", "device",
 ]  # fmt: skip
 METRICS = [
     "epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy",
@@ -119,6 +119,9 @@ def test_result_json_has_exactly_its_fields(whole):
     assert 0 < result["compile_seconds"] < result["seconds"]
     assert result["images_per_second"] > 0
     assert result["device"] == "cpu"
+    # Forward, and the gradients of the kernels and of one layer's input.
+    passes = 2 * 3072 * 8 + 3 * 8 * 10
+    assert result["training_pflop"] == pytest.approx(3 * STEPS * 128 * 2 * passes / 1e15)
     metrics = metrics_of(whole)
     # Without early stopping: the accuracy of the final parameters, the epoch of the best.
     assert result["val_accuracy"] == metrics[-1]["val_accuracy"]
@@ -477,3 +480,45 @@ def test_histograms_and_pictures_at_most_twenty_times(plain, tmp_path, monkeypat
     assert 1 <= len(written) <= 20
     assert written[-1] == 45 * STEPS
     assert len(saved) <= 45
+
+
+# --- parts of epochs, views of test images --------------------------------------------------------
+
+
+def test_a_part_of_an_epoch_ends_the_run(plain, tmp_path):
+    it = dataclasses.replace(TINY, epochs=1.45, schedule=WarmupLinear())
+    total = math.ceil(1.45 * STEPS)
+    result = fit(it, tmp_path / "run").record
+    assert (result["epochs"], result["best_epoch"]) in ((1.45, 1), (1.45, 2))
+    lines = metrics_of(tmp_path / "run")
+    assert [line["step"] for line in lines] == [STEPS, total]
+    # The share of all steps that is left before the last.
+    assert lines[-1]["learning_rate"] == pytest.approx(TINY.optimizer.learning_rate / total)
+    assert list((tmp_path / "run" / "checkpoints").glob(f"step-*{total}.msgpack"))
+    # Stopped before the part, and after its last step before there was a result.
+    for calls in (4, 5):
+        workdir = tmp_path / str(calls)
+        with pytest.raises(Interrupted):
+            fit(it, workdir, signalled=after(calls))
+        again = fit(it, workdir, resume=True).record
+        assert again["params_sha256"] == result["params_sha256"]
+        assert again["resumed_from_steps"]
+        assert [line["step"] for line in metrics_of(workdir)] == [STEPS, total]
+
+
+def test_the_test_images_are_seen_from_several_sides(plain, tmp_path):
+    it = dataclasses.replace(TINY, epochs=1, views="mirror_shift", validation=0)
+    result = fit(it, tmp_path / "run").record
+    once = fit(dataclasses.replace(it, views="plain"), tmp_path / "plain").record
+    assert result["test_accuracy_plain"] == once["test_accuracy"]
+    assert result["params_sha256"] == once["params_sha256"]
+    assert "test_accuracy_plain" not in once
+    # What is loaded predicts as the run was tested.
+    data = load_data("digits", validation=0)
+    images, labels = data.images[data.test], data.labels[data.test]
+    several, one = (load(tmp_path / name).predict(images) for name in ("run", "plain"))
+    for guesses, record in ((several, result), (one, once)):
+        accuracy = np.mean(guesses.argmax(axis=1) == labels)
+        # Rounding may decide one image otherwise.
+        assert accuracy == pytest.approx(record["test_accuracy"], abs=1.5 / len(labels))
+    assert np.abs(several - one).max() > 1e-3

@@ -253,6 +253,35 @@ def test_a_flag_chooses_the_experiment(arguments, kind):
     assert isinstance(given, RunFlags)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], (9, 5)),
+        (["--epochs", "3"], (3, 5)),
+        (["--data", "cifar10"], (7, 10)),
+        (["--data=cifar10", "--memory", "2"], (7, 2)),
+        (["--solver", "adam"], None),
+    ],
+)
+def test_defaults_may_depend_on_the_data(arguments, expected):
+    from jaxcv.flags import parse_experiment
+
+    it = experiment(epochs=7, data="digits")
+    choice = Choice(
+        "solver",
+        {"lbfgs": it, "adam": dataclasses.replace(it, optimizer=Adam())},
+        for_data={"digits": {"epochs": 9, "memory": 5}},
+    )
+    if expected is None:
+        with pytest.raises(KeyError, match="memory"):
+            choice.chosen(arguments)
+        return
+    it, flags = choice.chosen(arguments)
+    it, _ = parse_experiment(it, arguments, "x.py", "", flags)
+    assert isinstance(it.optimizer, LBFGS)
+    assert (it.epochs, it.optimizer.memory) == expected
+
+
 @pytest.mark.parametrize("arguments", [["--solver", "newton"], ["--solver"]])
 def test_an_unknown_choice_is_one_line(arguments):
     from jaxcv.flags import parse_experiment

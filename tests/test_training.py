@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from jaxcv import models, training
+from jaxcv.augment import AlternatingFlip, ReflectedTranslation
 from jaxcv.experiment import Experiment, split
-from jaxcv.losses import CrossEntropy
+from jaxcv.grouped import LookaheadSGD, Muon
+from jaxcv.losses import CrossEntropy, SummedCrossEntropy
 from jaxcv.optimizers import SGD, Adam, AdamW, Momentum
 from jaxcv.programs import Pace, Program, prepare, run_epoch
 from jaxcv.schedules import Constant, Piecewise, WarmupCosine
@@ -55,6 +57,19 @@ CHUNKED = {
     "mlp": {"optimizer": Adam(0.01)},
     "cnn": {"model": models.CNN(features=(3,), num_classes=4), "optimizer": Momentum(0.05)},
     "bfloat16": {"precision": "bfloat16", "clip_norm": 0.5},
+    "lookahead": {
+        "model": models.Speedrun(features=(4,), num_classes=4),
+        "optimizer": LookaheadSGD(1e-3, lookahead_interval=3, whitening_epochs=1.0),
+        "augmentation": (AlternatingFlip(), ReflectedTranslation(1)),
+        "loss": SummedCrossEntropy(0.2),
+        "clip_norm": 9.0,
+        "epochs": 1.9,
+    },
+    "muon": {
+        "model": models.Speedrun(features=(4,), num_classes=4),
+        "optimizer": Muon(),
+        "precision": "bfloat16",
+    },
 }
 
 
