@@ -19,7 +19,7 @@ from jaxcv.experiment import Experiment
 from jaxcv.flags import parse_experiment
 from jaxcv.logs import read_metrics
 from jaxcv.plots import compared, save
-from jaxcv.script import run, running_script
+from jaxcv.script import RunFlags, run, running_script
 
 choice = runpy.run_path(str(Path(__file__).with_name("cifar10_94.py")))["choice"]
 
@@ -50,7 +50,7 @@ def sweep(experiment: Experiment, flags, workdir: Path) -> None:
 def main() -> None:
     path, text = running_script()
     with exits(path.name):
-        experiment, run_flags = choice.chosen(sys.argv[1:])
+        experiment, run_flags = choice.chosen(sys.argv[1:], RunFlags)
         flags = dataclasses.make_dataclass(
             "SweepFlags",
             [("seeds", Count, dataclasses.field(default=3))],

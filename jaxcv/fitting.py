@@ -196,7 +196,7 @@ class _Run:
         program, steps = self.program, self.program.steps_per_epoch
         order = program.order(state, epoch)
         first = done = int(state.step) - epoch * steps
-        end = min(steps, self.total_steps - epoch * steps)
+        end = program.steps_in(epoch, self.experiment.epochs)
         start = time.perf_counter()
         for state, done in run_epoch(program, state, order, first, pace, end):  # noqa: B020
             rate = (done - first) * program.batch_size / (time.perf_counter() - start)

@@ -1,13 +1,17 @@
 """What training costs in operations, counted from the shapes of the layers."""
 
-import jax
+import functools
 
-from jaxcv import training
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
 from jaxcv.experiment import Experiment
 from jaxcv.inspection import inspect
 
 
-def training_operations(experiment: Experiment, image_shape: tuple[int, int, int]) -> int:
+@functools.lru_cache(maxsize=64)
+def training_operations(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
     """Operations of a training image in convolutions and matrix products, two a multiply-add.
 
     Each layer counts once for its output, once for the gradient of its kernel, and once for the
@@ -17,17 +21,18 @@ def training_operations(experiment: Experiment, image_shape: tuple[int, int, int
     is of training alone: not of evaluation, augmentation or the update rule.
 
     Args:
-        experiment: what is trained.
+        model: what is trained.
         image_shape: height, width and channels.
     """
-    state = jax.eval_shape(lambda: training.init(experiment, jax.random.key(0), image_shape))
+    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    params = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
     kernels = {
         "/".join(str(key.key) for key in path[:-1])
-        for path, leaf in jax.tree_util.tree_leaves_with_path(state.params)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
         if leaf.ndim > 1
     }
     passes, trained_before = 0, False
-    for layer in inspect(experiment.model, image_shape).layers:
+    for layer in inspect(model, image_shape).layers:
         times = 1 + (layer.name in kernels) + trained_before
         passes += times * layer.multiply_adds
         trained_before |= layer.parameters > 0
@@ -49,4 +54,4 @@ def training_pflop(
     """
     if experiment.optimizer.exact:
         return None
-    return training_operations(experiment, image_shape) * images / 1e15
+    return training_operations(experiment.model, image_shape) * images / 1e15

@@ -12,6 +12,7 @@ from jaxcv import training
 from jaxcv.data.dataset import Dataset
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment, Views, split
+from jaxcv.schedules import total_steps
 from jaxcv.training import DeviceData, TrainState
 
 # A chunk lasts about this long: the progress bar moves and a signal is heard twice a second, and
@@ -31,6 +32,15 @@ class Pace:
 
     def __post_init__(self):
         self.on_device: Array = jax.device_put(np.int32(self.limit))
+
+    def until(self, end: int, done: int, steps_per_epoch: int) -> Array:
+        """The limit of the next chunk of an epoch that stops after `end` steps.
+
+        A chunk ends with its epoch by itself; one that must stop before has a limit of its own.
+        """
+        if done + self.limit > end < steps_per_epoch:
+            return jax.device_put(np.int32(end - done))
+        return self.on_device
 
     def learn(self, seconds: float, most: int) -> None:
         """Takes longer chunks after one that lasted only so many seconds; never over `most`."""
@@ -57,10 +67,10 @@ class Program:
         """Whole batches in an epoch."""
         return self.train.shape[0] // self.batch_size
 
-    @property
-    def epoch_images(self) -> int:
-        """Images that an epoch trains on: the last partial batch is dropped."""
-        return self.steps_per_epoch * self.batch_size
+    def steps_in(self, epoch: int, epochs: float) -> int:
+        """Steps of an epoch, counted from 0, of a run of so many: the last may be a part."""
+        total = int(total_steps(self.steps_per_epoch, float(epochs)))
+        return min(self.steps_per_epoch, total - epoch * self.steps_per_epoch)
 
     def with_numbers(self, experiment: Experiment) -> "Program":
         """The same programs on the same data, with the numbers of another experiment."""
@@ -206,9 +216,7 @@ def run_epoch(
     end = program.steps_per_epoch if end is None else end
     while done < end:
         start = time.perf_counter()
-        # A chunk ends with its epoch by itself.
-        early = done + pace.limit > end < program.steps_per_epoch
-        limit = jax.device_put(np.int32(end - done)) if early else pace.on_device
+        limit = pace.until(end, done, program.steps_per_epoch)
         state = training.train_chunk(
             program.static, state, program.data, order, program.hyper, limit
         )

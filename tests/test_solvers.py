@@ -274,9 +274,9 @@ def test_defaults_may_depend_on_the_data(arguments, expected):
     )
     if expected is None:
         with pytest.raises(KeyError, match="memory"):
-            choice.chosen(arguments)
+            choice.chosen(arguments, RunFlags)
         return
-    it, flags = choice.chosen(arguments)
+    it, flags = choice.chosen(arguments, RunFlags)
     it, _ = parse_experiment(it, arguments, "x.py", "", flags)
     assert isinstance(it.optimizer, LBFGS)
     assert (it.epochs, it.optimizer.memory) == expected

@@ -201,7 +201,9 @@ def experiment_of(path: Path) -> Experiment | Choice:
 
         return from_json(read_json(path), PART_TYPES)
     names: dict[str, Any] = runpy.run_path(str(path), run_name="__jaxcv_sweep__")
-    found = {id(v): v for v in names.values() if isinstance(v, Experiment | Choice)}
+    found = {id(v): v for v in names.values() if isinstance(v, Choice)}
+    # A choice stands for the experiments that it chooses from.
+    found = found or {id(v): v for v in names.values() if isinstance(v, Experiment)}
     if len(found) != 1:
         what = "several experiments" if found else "no experiment of its own"
         raise UserError(

@@ -42,10 +42,10 @@ def in_turn(
         compile_seconds = seconds
         lane = Lane(experiment, dataset)
         for epoch in itertools.count():
-            order = mine.order(state, epoch)
+            order, end = mine.order(state, epoch), mine.steps_in(epoch, experiment.epochs)
             with clock:
                 began = time.perf_counter()
-                for state, _ in run_epoch(mine, state, order, 0, pace):  # noqa: B007, B020
+                for state, _ in run_epoch(mine, state, order, 0, pace, end):  # noqa: B007, B020
                     if signalled():
                         raise Stopped
                 seconds = time.perf_counter() - began
@@ -56,21 +56,24 @@ def in_turn(
                 host = jax.device_get((state.totals, validation, report))
             numbers = Numbers(
                 epoch=epoch + 1,
-                step=(epoch + 1) * mine.steps_per_epoch,
+                step=epoch * mine.steps_per_epoch + end,
                 totals=host[0],
                 validation=host[1],
                 report=host[2],
                 seconds=seconds,
-                images=mine.epoch_images,
+                images=end * mine.batch_size,
             )
             parameters = functools.partial(copied, (state.params, state.batch_stats))
             lane.after(numbers, mine.steps_per_epoch, parameters)
             if lane.over:
                 break
         with clock:
-            test = jax.device_get(mine.evaluate(*lane.tested(), "test"))
+            tests = {
+                views: jax.device_get(mine.evaluate(*lane.tested(), "test", views))
+                for views in lane.views
+            }
         yield lane.outcome(
-            test,
+            tests,
             compile_seconds=compile_seconds,
             seconds=time.perf_counter() - start,
             busy=clock.seconds,

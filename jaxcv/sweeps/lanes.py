@@ -11,7 +11,8 @@ from jaxtyping import PyTree
 from jaxcv.course import Course, Numbers
 from jaxcv.data.dataset import Dataset
 from jaxcv.errors import Diverged
-from jaxcv.experiment import Experiment
+from jaxcv.experiment import Experiment, Views
+from jaxcv.operations import training_pflop
 from jaxcv.results import params_sha256, result_record
 from jaxcv.throughput import Throughput
 
@@ -63,7 +64,8 @@ class Lane:
         self.throughput = Throughput()
         self.diverged = False
         self.last: tuple[PyTree, PyTree] | None = None
-        self._held_out = len(dataset.validation) > 0
+        self._image_shape = dataset.image_shape
+        self._batch_size = experiment.batch_size or len(dataset.train)
 
     def after(
         self, numbers: Numbers, steps: int, parameters: Callable[[], tuple[PyTree, PyTree]]
@@ -90,25 +92,33 @@ class Lane:
         stopping = self.experiment.patience is not None and best is not None
         return (best.params, best.batch_stats) if stopping and best is not None else self._last()
 
-    def outcome(self, test: Mapping[str, Any], **facts: Any) -> Outcome:
+    @property
+    def views(self) -> tuple[Views, ...]:
+        """The views of the test images that the lane is tested with, those of its result first."""
+        return tuple(dict.fromkeys((self.experiment.views, "plain")))
+
+    def outcome(self, tests: Mapping[Views, Mapping[str, Any]], **facts: Any) -> Outcome:
         """The lane's end.
 
         Args:
-            test: the loss's totals over the test images.
+            tests: the loss's totals over the test images, for each of `views`.
             facts: what only the bundle knows: compile_seconds, seconds and busy.
         """
         experiment, best = self.experiment, self.course.best
         score = experiment.loss.score.name
-        metrics = experiment.loss.metrics(test)
+        metrics = experiment.loss.metrics(tests[experiment.views])
         self.diverged |= not all(map(math.isfinite, metrics.values()))
-        epochs = len(self.lines)
-        best_epoch = best.epoch if best is not None else epochs
+        begun = len(self.lines)
+        best_epoch = best.epoch if best is not None else begun
         stopping = experiment.patience is not None and best is not None
-        line = self.lines[(best_epoch if stopping else epochs) - 1] if self.lines else {}
+        line = self.lines[(best_epoch if stopping else begun) - 1] if self.lines else {}
         params, batch_stats = self._last()
+        plain = {}
+        if experiment.views != "plain" and not self.diverged:
+            plain[f"test_{score}_plain"] = experiment.loss.metrics(tests["plain"])[score]
         record = result_record(
             experiment,
-            epochs=epochs,
+            epochs=min(begun, experiment.epochs),
             best_epoch=best_epoch,
             validation=line.get(f"val_{score}"),
             test=None if self.diverged else metrics[score],
@@ -118,6 +128,12 @@ class Lane:
             compile_seconds=facts["compile_seconds"],
             images_per_second=self.throughput.rate,
             seconds=facts["seconds"],
+            training_pflop=training_pflop(
+                experiment,
+                self._image_shape,
+                self._batch_size * (self.lines[-1]["step"] if self.lines else 0),
+            ),
+            **plain,
         )
         record["status"] = "diverged" if self.diverged else "complete"
         kept = (best.params, best.batch_stats) if best is not None else (params, batch_stats)

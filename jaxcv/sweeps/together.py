@@ -1,5 +1,6 @@
 """Lanes all at once: one program over a leading axis of lanes, spread over the devices."""
 
+import dataclasses
 import functools
 import itertools
 import time
@@ -15,7 +16,7 @@ from jaxtyping import Array, Int, PyTree
 from jaxcv import training
 from jaxcv.course import Numbers
 from jaxcv.data.dataset import Dataset
-from jaxcv.experiment import Experiment
+from jaxcv.experiment import Experiment, Views
 from jaxcv.programs import Pace, Program
 from jaxcv.sweeps.lanes import Clock, Lane, Outcome, Stopped
 from jaxcv.training import DeviceData, TrainState
@@ -97,9 +98,12 @@ def together(
     lanes = [Lane(experiment, dataset) for experiment in experiments]
     steps, pace = program.steps_per_epoch, Pace()
 
-    def evaluated(params: PyTree, batch_stats: PyTree, name: str) -> dict[str, Array]:
+    def evaluated(
+        params: PyTree, batch_stats: PyTree, name: str, views: Views = "plain"
+    ) -> dict[str, Array]:
         index, count = splits[name]
-        return evaluate_lanes(program.static, params, batch_stats, data, hypers, index, count)
+        static = dataclasses.replace(program.static, views=views)
+        return evaluate_lanes(static, params, batch_stats, data, hypers, index, count)
 
     def orders(epoch: int) -> Int[Array, "lanes steps batch"]:
         return jax.device_put(stacked([program.order_of(key, epoch) for key in keys]), apart)
@@ -110,14 +114,15 @@ def together(
     compile_seconds = time.perf_counter() - start
 
     for epoch in itertools.count():
-        order, done = orders(epoch), 0
+        order, done, end = orders(epoch), 0, program.steps_in(epoch, experiments[0].epochs)
         with clock:
             began = time.perf_counter()
-            while done < steps:
+            while done < end:
                 chunk = time.perf_counter()
-                states = train_lanes(program.static, states, data, order, hypers, pace.on_device)
+                limit = pace.until(end, done, steps)
+                states = train_lanes(program.static, states, data, order, hypers, limit)
                 jax.block_until_ready(states.step)
-                done = min(done + pace.limit, steps)
+                done = min(done + pace.limit, end)
                 pace.learn(time.perf_counter() - chunk, steps)
                 if signalled():
                     raise Stopped
@@ -133,12 +138,12 @@ def together(
             totals, held_out, told = jax.tree.map(lambda x, i=i: x[i], host)
             numbers = Numbers(
                 epoch=epoch + 1,
-                step=(epoch + 1) * steps,
+                step=epoch * steps + end,
                 totals=totals,
                 validation=held_out,
                 report=told,
                 seconds=seconds,
-                images=program.epoch_images,
+                images=end * program.batch_size,
             )
             parameters = functools.partial(lane_of, (states.params, states.batch_stats), i)
             lane.after(numbers, steps, parameters)
@@ -148,10 +153,13 @@ def together(
         chosen = [lane.tested() for lane in lanes]
         filling = [chosen[0]] * (width - len(chosen))
         params, batch_stats = jax.device_put(stacked([*chosen, *filling]), apart)
-        test = jax.device_get(evaluated(params, batch_stats, "test"))
+        tests = {
+            views: jax.device_get(evaluated(params, batch_stats, "test", views))
+            for views in dict.fromkeys(views for lane in lanes for views in lane.views)
+        }
     for i, lane in enumerate(lanes):
         yield lane.outcome(
-            jax.tree.map(lambda x, i=i: x[i], test),
+            jax.tree.map(lambda x, i=i: x[i], tests),
             compile_seconds=compile_seconds if i == 0 else 0.0,
             seconds=(time.perf_counter() - start) / len(lanes),
             busy=clock.seconds / len(lanes),
