@@ -1,5 +1,7 @@
 """Operations of a training, counted by hand."""
 
+from typing import Any
+
 import pytest
 
 from jaxcv import models
@@ -29,7 +31,8 @@ def test_a_frozen_layer_counts_forward_only():
         + 256 * 10
     )
     # The first convolution's input has a gradient: the bias of the whitening is trained.
-    assert training_operations(models.Speedrun(), (32, 32, 3)) == 2 * frozen + 6 * trained
+    model: Any = models.Speedrun()
+    assert training_operations(model, (32, 32, 3)) == 2 * frozen + 6 * trained
 
 
 def test_a_line_search_has_no_fixed_number():

@@ -4,6 +4,7 @@ import functools
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from jaxtyping import PyTree
 
 from jaxcv.course import Numbers
 from jaxcv.data.dataset import Dataset
-from jaxcv.experiment import Experiment
+from jaxcv.experiment import Experiment, Views
 from jaxcv.programs import Pace, Program, run_epoch
 from jaxcv.sweeps.lanes import Clock, Lane, Outcome, Stopped
 
@@ -68,7 +69,7 @@ def in_turn(
             if lane.over:
                 break
         with clock:
-            tests = {
+            tests: dict[Views, Any] = {
                 views: jax.device_get(mine.evaluate(*lane.tested(), "test", views))
                 for views in lane.views
             }

@@ -153,9 +153,10 @@ def together(
         chosen = [lane.tested() for lane in lanes]
         filling = [chosen[0]] * (width - len(chosen))
         params, batch_stats = jax.device_put(stacked([*chosen, *filling]), apart)
-        tests = {
+        needed: set[Views] = {views for lane in lanes for views in lane.views}
+        tests: dict[Views, Any] = {
             views: jax.device_get(evaluated(params, batch_stats, "test", views))
-            for views in dict.fromkeys(views for lane in lanes for views in lane.views)
+            for views in sorted(needed)
         }
     for i, lane in enumerate(lanes):
         yield lane.outcome(

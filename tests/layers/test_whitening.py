@@ -1,5 +1,7 @@
 """The kernel that whitens patches, and the layer that keeps it."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,7 +57,7 @@ def test_what_never_varies_is_not_magnified(rng):
 def test_the_layer_trains_its_bias_alone(rng):
     images = jnp.asarray(correlated(rng, 5), jnp.float32)
     layer = Whitening()
-    variables = layer.init(jax.random.key(0), images)
+    variables: Any = layer.init(jax.random.key(0), images)
     assert {k: v.shape for k, v in variables["params"].items()} == {"bias": (24,)}
     assert not variables["batch_stats"]["kernel"].any()
     kernel = whitening_kernel(images)

@@ -64,7 +64,7 @@ def alone(experiment: Experiment, program: Program) -> str:
     mine = program.with_numbers(experiment)
     state = mine.initial_state(experiment.seed)
     one = np.int32(1)
-    for epoch in range(experiment.epochs):
+    for epoch in range(int(experiment.epochs)):
         order = mine.order(state, epoch)
         for _ in range(mine.steps_per_epoch):
             state = training.train_chunk(mine.static, state, mine.data, order, mine.hyper, one)
