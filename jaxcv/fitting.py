@@ -1,6 +1,8 @@
 """The training loop with its side effects: the only one, and the only place that has them."""
 
+import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +21,12 @@ from jaxcv.experiment import Experiment
 from jaxcv.experiment_json import to_json
 from jaxcv.files import read_json
 from jaxcv.journal import Journal
+from jaxcv.locks import locked
 from jaxcv.outcome import conclude
 from jaxcv.programs import Pace, Program, prepare, resolve, run_epoch
 from jaxcv.progress import Progress
 from jaxcv.reports import write_report
-from jaxcv.saving import Saver
+from jaxcv.saving import Saver, Standing
 from jaxcv.throughput import Throughput
 from jaxcv.training import TrainState
 from jaxcv.verification.quick import ensure_verified
@@ -49,6 +52,7 @@ def fit(
     *,
     resume: bool = False,
     verify: bool = True,
+    checkpoint_minutes: float = 5.0,
     signalled: Callable[[], int] = lambda: 0,
 ) -> Result:
     """Trains an experiment and leaves its files in a workdir.
@@ -59,11 +63,13 @@ def fit(
         resume: go on from the newest checkpoint; where there is none, start.
         verify: before the first training on a backend, let it prove that it computes rightly
             (`jaxcv.verification.quick`).
+        checkpoint_minutes: between two checkpoints inside an epoch; each epoch's end has one, too.
         signalled: asked between chunks for a signal's number; at the first that is not 0 the
             state is saved and `Interrupted` raised.
 
     Raises:
-        UserError: bad data, a workdir that holds something else, divergence, a full disk.
+        UserError: bad data, a workdir that holds something else or that another process writes
+            in, divergence, a full disk.
         VerificationFailed: the backend computes wrong results.
         Interrupted: `signalled` told so.
 
@@ -74,7 +80,7 @@ def fit(
     """
     path = Path(workdir or f"runs/{experiment.name}")
     with jax.enable_x64(experiment.precision == "float64"):
-        return _fit(experiment, path, resume, verify, signalled)
+        return _fit(experiment, path, resume, verify, checkpoint_minutes, signalled)
 
 
 def _fit(
@@ -82,18 +88,17 @@ def _fit(
     path: Path,
     resume: bool,
     verify: bool,
+    checkpoint_minutes: float,
     signalled: Callable[[], int],
 ) -> Result:
     workdir = Workdir(path)
     try:
-        if workdir.look(experiment, resume) == "finished":
-            page = path / "report.html"
-            if not page.exists():  # killed between the result and its page
-                write_report(path)
-            print(f"{path} is finished; its report is {page}")
-            return Result(path, read_json(workdir.result))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
+        finished = _finished(workdir, experiment, resume)
+    except UserError:
+        _require_unlocked(workdir)
+        raise
+    if finished:
+        return finished
     dataset = load_data(
         experiment.data,
         experiment.data_dir,
@@ -107,10 +112,41 @@ def _fit(
     if verify:
         ensure_verified()
     try:
-        workdir.claim(experiment)
-        return _Run(experiment, dataset, program, workdir, signalled).go()
+        with locked(path):
+            # Another process may have been here meanwhile.
+            finished = _finished(workdir, experiment, resume)
+            if finished:
+                return finished
+            workdir.claim(experiment)
+            return _Run(experiment, dataset, program, workdir, checkpoint_minutes, signalled).go()
     except OSError as error:
         raise UserError(f"cannot write in {path}: {error.strerror}") from None
+
+
+def _finished(workdir: Workdir, experiment: Experiment, resume: bool) -> Result | None:
+    """The result that a workdir has of an experiment; None where there is something to do."""
+    path = workdir.path
+    try:
+        if workdir.look(experiment, resume) != "finished":
+            return None
+        page = path / "report.html"
+        if not page.exists():  # killed between the result and its page
+            write_report(path)
+        print(f"{path} is finished; its report is {page}")
+        return Result(path, read_json(workdir.result))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _require_unlocked(workdir: Workdir) -> None:
+    """Says so where a run is under way: that is more than what it has left so far.
+
+    Raises:
+        UserError: a run is under way.
+    """
+    if os.path.exists(workdir.experiment):  # false for a name that no file can have
+        with contextlib.suppress(OSError), locked(workdir.path):
+            pass
 
 
 class _Run:
@@ -122,6 +158,7 @@ class _Run:
         dataset: Dataset,
         program: Program,
         workdir: Workdir,
+        checkpoint_minutes: float,
         signalled: Callable[[], int],
     ):
         self.experiment = experiment
@@ -136,38 +173,41 @@ class _Run:
             "multiplier": np.asarray(program.data.multiplier).tolist(),
             "offset": np.asarray(program.data.offset).tolist(),
         }
-        self.saver = Saver(workdir.checkpoints, to_json(experiment), facts)
+        self.saver = Saver(
+            workdir.checkpoints, workdir.metrics, to_json(experiment), facts, checkpoint_minutes
+        )
 
     def go(self) -> Result:
         """Trains to the end and writes everything down."""
         fresh = self.program.initial_state(self.experiment.seed)
-        state, best = self.saver.restore(fresh)
-        self.course = Course(self.experiment, best)
+        begun = self.saver.restore(fresh)
+        state, epoch = begun.state, begun.epoch
+        self.course = Course(self.experiment, begun.best)
         steps = self.program.steps_per_epoch
-        epoch = int(state.step) // steps
-        if epoch:
+        if epoch and int(state.step) == epoch * steps:
             report = self.experiment.optimizer.report(state.opt_state)
             self.course = self.course.reported(jax.device_get(report))
         resumed = int(state.step) if self.saver.resumed_from else None
         shape = self.dataset.image_shape
         with (
             Progress() as progress,
+            contextlib.closing(self.saver),
             Journal(self.workdir, self.experiment, shape, epoch, resumed) as journal,
         ):
             state, compile_seconds = self.program.compile(state)
             progress.note(f"compiled in {compile_seconds:.1f} s")
             progress.start(self.experiment.epochs, steps, epoch + 1)
-            pace, throughput = Pace(), Throughput()
+            pace, throughput, spent = Pace(), Throughput(), begun.seconds
             while not self.course.over(epoch):
-                state, record = self.train_epoch(state, epoch, pace, progress)
-                epoch += 1
+                state, record = self.train_epoch(state, epoch, spent, pace, progress)
+                epoch, spent = epoch + 1, 0.0
                 throughput = throughput.after(record)
                 progress.epoch(record)
                 journal.epoch(state, record)
-                self.saver.epoch(state, self.course.best)
-                if self.signalled():
-                    self.stop(state)
-            self.saver.save(state, self.course.best)
+                standing = Standing(state, epoch, best=self.course.best)
+                self.stop_if_signalled(standing)
+                self.saver.epoch(standing)
+            self.saver.save(Standing(state, epoch, best=self.course.best))
             result = conclude(
                 self.workdir,
                 self.experiment,
@@ -186,20 +226,27 @@ class _Run:
         return Result(self.workdir.path, result)
 
     def train_epoch(
-        self, state: TrainState, epoch: int, pace: Pace, progress: Progress
+        self, state: TrainState, epoch: int, spent: float, pace: Pace, progress: Progress
     ) -> tuple[TrainState, dict[str, Any]]:
-        """One epoch and its evaluation; the state and its line of metrics.jsonl."""
+        """One epoch and its evaluation; the state and its line of metrics.jsonl.
+
+        Args:
+            state: perhaps inside the epoch already.
+            epoch: counted from 0.
+            spent: seconds that its steps so far have taken.
+            pace: of the chunks.
+            progress: shows them.
+        """
         program, steps = self.program, self.program.steps_per_epoch
         order = program.order(state, epoch)
-        first = done = int(state.step) - epoch * steps
-        start = time.perf_counter()
-        for state, done in run_epoch(program, state, order, first, pace):  # noqa: B020
-            rate = (done - first) * program.batch_size / (time.perf_counter() - start)
-            progress.advance(done, rate)
-            # After the epoch's last step its line and its evaluation are still to be written.
-            if done < steps and self.signalled():
-                self.stop(state)
-        seconds = time.perf_counter() - start
+        done, seconds = int(state.step) - epoch * steps, spent
+        start = time.perf_counter() - spent
+        for state, done in run_epoch(program, state, order, done, pace):  # noqa: B020
+            seconds = time.perf_counter() - start
+            progress.advance(done, done * program.batch_size / seconds)
+            standing = Standing(state, epoch, seconds, self.course.best)
+            self.stop_if_signalled(standing)
+            self.saver.chunk(standing)
         numbers = Numbers(
             epoch=epoch + 1,
             step=int(state.step),
@@ -207,7 +254,7 @@ class _Run:
             validation=self.validated(state),
             report=jax.device_get(self.experiment.optimizer.report(state.opt_state)),
             seconds=seconds,
-            images=(done - first) * program.batch_size,
+            images=steps * program.batch_size,
         )
         self.course, record = self.course.after(
             numbers, steps, lambda: jax.tree.map(jnp.copy, (state.params, state.batch_stats))
@@ -221,10 +268,17 @@ class _Run:
         totals = self.program.evaluate(state.params, state.batch_stats, "validation")
         return jax.device_get(totals)
 
-    def stop(self, state: TrainState) -> None:
-        """Saves and ends the run because of a signal."""
-        self.saver.save(state, self.course.best)
-        raise Interrupted(
-            self.signalled(),
-            f"stopped at step {int(state.step)}; the same command with --resume goes on",
-        )
+    def stop_if_signalled(self, standing: Standing) -> None:
+        """Saves and ends the run if a signal has come.
+
+        Raises:
+            Interrupted: one has come, and all is saved.
+        """
+        number = self.signalled()
+        if number:
+            self.saver.save(standing)
+            raise Interrupted(
+                number,
+                f"stopped at step {int(standing.state.step)}; the same command with --resume "
+                "goes on",
+            )

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxcv import plots
+from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
 from jaxcv.figures import first_kernel
 from jaxcv.logs import EventWriter, append_metrics, read_metrics, rewind_metrics
@@ -28,6 +29,9 @@ class Journal:
         image_shape: height, width and channels of an image.
         epoch: epochs done before; later lines, of a run that was killed, are dropped.
         resumed_from: the step that the run goes on from; None for a fresh one.
+
+    Raises:
+        UserError: metrics.jsonl does not have one line of each epoch done.
     """
 
     def __init__(
@@ -42,6 +46,11 @@ class Journal:
         self._epochs = experiment.epochs
         self._image_shape = image_shape
         rewind_metrics(self._path, epoch)
+        if [line.get("epoch") for line in self.lines()] != list(range(1, epoch + 1)):
+            raise UserError(
+                f"{self._path} does not have one line of each of the {epoch} epochs done; "
+                f"put it back, or delete {workdir.path} to start afresh"
+            )
         self._events = EventWriter(workdir.path, resumed_from)
 
     def __enter__(self) -> "Journal":
