@@ -2,9 +2,11 @@
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Iterator
 
 from jaxcv.errors import UserError
+from jaxcv.refusals import refusal
 
 
 class Interrupted(Exception):
@@ -27,10 +29,14 @@ class VerificationFailed(Exception):
 def exits(prog: str) -> Iterator[None]:
     """Turns what is meant for the user into one line on stderr and an exit status.
 
-    UserError: 2. A failed verification: 1. A signal that the run has saved its state for: 130
-    (Ctrl-C) or 143 (SIGTERM).
-    Everything else is a defect and keeps its traceback.
+    UserError, and memory that the machine refuses: 2. A failed verification: 1. A signal that the
+    run has saved its state for: 130 (Ctrl-C) or 143 (SIGTERM).
+    Everything else is a defect and keeps its traceback. A warning is one line, too.
     """
+    shown = warnings.showwarning
+    warnings.showwarning = lambda message, *rest: print(
+        f"{prog}: warning: {' '.join(str(message).split())}", file=sys.stderr
+    )
     try:
         yield
     except UserError as error:
@@ -45,3 +51,11 @@ def exits(prog: str) -> Iterator[None]:
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         raise SystemExit(130) from None
+    except (RuntimeError, MemoryError) as error:
+        refused = refusal(error)
+        if refused is None:
+            raise
+        print(f"{prog}: {refused}", file=sys.stderr)
+        raise SystemExit(2) from None
+    finally:
+        warnings.showwarning = shown

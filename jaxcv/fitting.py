@@ -15,17 +15,16 @@ import numpy as np
 from jaxcv.course import Course, Numbers
 from jaxcv.data import load as load_data
 from jaxcv.data.dataset import Dataset
-from jaxcv.errors import UserError
+from jaxcv.divergence import explained
+from jaxcv.errors import Diverged, UserError
 from jaxcv.exits import Interrupted
 from jaxcv.experiment import Experiment
 from jaxcv.experiment_json import to_json
-from jaxcv.files import read_json
 from jaxcv.journal import Journal
 from jaxcv.locks import locked
-from jaxcv.outcome import conclude
+from jaxcv.outcome import conclude, finished
 from jaxcv.programs import Pace, Program, prepare, resolve, run_epoch
 from jaxcv.progress import Progress
-from jaxcv.reports import write_report
 from jaxcv.saving import Saver, Standing
 from jaxcv.throughput import Throughput
 from jaxcv.training import TrainState
@@ -93,12 +92,12 @@ def _fit(
 ) -> Result:
     workdir = Workdir(path)
     try:
-        finished = _finished(workdir, experiment, resume)
+        record = finished(workdir, experiment, resume)
     except UserError:
         _require_unlocked(workdir)
         raise
-    if finished:
-        return finished
+    if record is not None:
+        return Result(path, record)
     dataset = load_data(
         experiment.data,
         experiment.data_dir,
@@ -114,28 +113,13 @@ def _fit(
     try:
         with locked(path):
             # Another process may have been here meanwhile.
-            finished = _finished(workdir, experiment, resume)
-            if finished:
-                return finished
+            record = finished(workdir, experiment, resume)
+            if record is not None:
+                return Result(path, record)
             workdir.claim(experiment)
             return _Run(experiment, dataset, program, workdir, checkpoint_minutes, signalled).go()
     except OSError as error:
         raise UserError(f"cannot write in {path}: {error.strerror}") from None
-
-
-def _finished(workdir: Workdir, experiment: Experiment, resume: bool) -> Result | None:
-    """The result that a workdir has of an experiment; None where there is something to do."""
-    path = workdir.path
-    try:
-        if workdir.look(experiment, resume) != "finished":
-            return None
-        page = path / "report.html"
-        if not page.exists():  # killed between the result and its page
-            write_report(path)
-        print(f"{path} is finished; its report is {page}")
-        return Result(path, read_json(workdir.result))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
 
 
 def _require_unlocked(workdir: Workdir) -> None:
@@ -167,6 +151,7 @@ class _Run:
         self.workdir = workdir
         self.signalled = signalled
         self.course = Course(experiment)
+        self.reached = 0
         facts = {
             "image_shape": dataset.image_shape,
             "classes": dataset.classes,
@@ -197,33 +182,60 @@ class _Run:
             state, compile_seconds = self.program.compile(state)
             progress.note(f"compiled in {compile_seconds:.1f} s")
             progress.start(self.experiment.epochs, steps, epoch + 1)
-            pace, throughput, spent = Pace(), Throughput(), begun.seconds
-            while not self.course.over(epoch):
-                state, record = self.train_epoch(state, epoch, spent, pace, progress)
-                epoch, spent = epoch + 1, 0.0
-                throughput = throughput.after(record)
-                progress.epoch(record)
-                journal.epoch(state, record)
-                standing = Standing(state, epoch, best=self.course.best)
-                self.stop_if_signalled(standing)
-                self.saver.epoch(standing)
-            self.saver.save(Standing(state, epoch, best=self.course.best))
-            result = conclude(
-                self.workdir,
-                self.experiment,
-                self.dataset,
-                self.program,
-                journal,
-                state,
-                self.course.best,
-                resumed_from_steps=self.saver.resumed_from,
-                compile_seconds=compile_seconds,
-                images_per_second=throughput.rate,
-            )
+            try:
+                result = self.train(begun, state, compile_seconds, journal, progress)
+            except Diverged as error:
+                progress.note("training diverged: looking for the step and the layer")
+                raise self.diagnosed(error) from None
         name = f"test_{self.experiment.loss.score.name}"
         page = self.workdir.path / "report.html"
         print(f"{name.replace('_', ' ')} {result[name]:.4f}; report: {page}")
         return Result(self.workdir.path, result)
+
+    def train(
+        self,
+        begun: Standing,
+        state: TrainState,
+        compile_seconds: float,
+        journal: Journal,
+        progress: Progress,
+    ) -> dict[str, Any]:
+        """Trains from where the run stands to its end, and concludes it; the result's fields.
+
+        Args:
+            begun: where the run stands, but for its state.
+            state: the compiled program's.
+            compile_seconds: that compiling has taken.
+            journal: is written.
+            progress: is shown.
+
+        Raises:
+            Diverged: a number is not finite.
+        """
+        epoch, spent = begun.epoch, begun.seconds
+        pace, throughput = Pace(), Throughput()
+        while not self.course.over(epoch):
+            state, record = self.train_epoch(state, epoch, spent, pace, progress)
+            epoch, spent = epoch + 1, 0.0
+            throughput = throughput.after(record)
+            progress.epoch(record)
+            journal.epoch(state, record)
+            standing = Standing(state, epoch, best=self.course.best)
+            self.stop_if_signalled(standing)
+            self.saver.epoch(standing)
+        self.saver.save(Standing(state, epoch, best=self.course.best))
+        return conclude(
+            self.workdir,
+            self.experiment,
+            self.dataset,
+            self.program,
+            journal,
+            state,
+            self.course.best,
+            resumed_from_steps=self.saver.resumed_from,
+            compile_seconds=compile_seconds,
+            images_per_second=throughput.rate,
+        )
 
     def train_epoch(
         self, state: TrainState, epoch: int, spent: float, pace: Pace, progress: Progress
@@ -244,6 +256,7 @@ class _Run:
         for state, done in run_epoch(program, state, order, done, pace):  # noqa: B020
             seconds = time.perf_counter() - start
             progress.advance(done, done * program.batch_size / seconds)
+            self.reached = epoch * steps + done
             standing = Standing(state, epoch, seconds, self.course.best)
             self.stop_if_signalled(standing)
             self.saver.chunk(standing)
@@ -267,6 +280,23 @@ class _Run:
             return None
         totals = self.program.evaluate(state.params, state.batch_stats, "validation")
         return jax.device_get(totals)
+
+    def diagnosed(self, error: Diverged) -> Diverged:
+        """What has gone wrong, and where; the last good state is saved.
+
+        Args:
+            error: what was noticed.
+
+        Raises:
+            OSError: the state cannot be saved.
+        """
+        begun = self.saver.newest(self.program.initial_state(self.experiment.seed))
+        told, good = explained(self.program, begun.state, self.reached, error)
+        if good is not begun.state:
+            done = int(good.step) // self.program.steps_per_epoch
+            begun = Standing(good, done, best=self.course.best)
+        self.saver.save(begun)
+        return told
 
     def stop_if_signalled(self, standing: Standing) -> None:
         """Saves and ends the run if a signal has come.

@@ -7,9 +7,10 @@ import jax
 from jaxcv import runtime
 from jaxcv.course import Best
 from jaxcv.data.dataset import Dataset
+from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
 from jaxcv.figures import Finished, write_figures
-from jaxcv.files import write_json
+from jaxcv.files import read_json, write_json
 from jaxcv.journal import Journal
 from jaxcv.metrics import require_finite
 from jaxcv.programs import Program
@@ -17,6 +18,25 @@ from jaxcv.reports import write_report
 from jaxcv.results import params_sha256, result_record
 from jaxcv.training import TrainState
 from jaxcv.workdirs import Workdir
+
+
+def finished(workdir: Workdir, experiment: Experiment, resume: bool) -> dict[str, Any] | None:
+    """The result that a workdir has of an experiment; None where there is something to do.
+
+    Raises:
+        UserError: the workdir holds something else, or cannot be read.
+    """
+    path = workdir.path
+    try:
+        if workdir.look(experiment, resume) != "finished":
+            return None
+        page = path / "report.html"
+        if not page.exists():  # killed between the result and its page
+            write_report(path)
+        print(f"{path} is finished; its report is {page}")
+        return read_json(workdir.result)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
 
 
 def conclude(

@@ -71,6 +71,12 @@ class Program:
         key = jax.random.key(seed)
         return training.initial_state(self.static, key, self.hyper, self.image_shape)
 
+    def advance(
+        self, state: TrainState, order: Int[Array, "steps batch"], limit: Int[Array, ""]
+    ) -> TrainState:
+        """At most so many steps, never past the end of the order's epoch; the state is donated."""
+        return training.train_chunk(self.static, state, self.data, order, self.hyper, limit)
+
     def evaluate(self, params: PyTree, batch_stats: PyTree, name: str) -> dict[str, Array]:
         """Totals over the validation or the test images, still on the device."""
         index, count = self.splits[name]
@@ -95,7 +101,7 @@ class Program:
         order = self.order(state, 0)
         nothing = jax.device_put(np.int32(0))
         index, _ = self.splits["test"]
-        state = training.train_chunk(self.static, state, self.data, order, self.hyper, nothing)
+        state = self.advance(state, order, nothing)
         totals = training.evaluate(
             self.static, state.params, state.batch_stats, self.data, self.hyper, index, nothing
         )
@@ -186,9 +192,7 @@ def run_epoch(
     """
     while done < program.steps_per_epoch:
         start = time.perf_counter()
-        state = training.train_chunk(
-            program.static, state, program.data, order, program.hyper, pace.on_device
-        )
+        state = program.advance(state, order, pace.on_device)
         jax.block_until_ready(state.step)
         done = min(done + pace.limit, program.steps_per_epoch)
         pace.learn(time.perf_counter() - start, program.steps_per_epoch)

@@ -83,11 +83,20 @@ class Saver:
         saved = checkpoints.restore(self.directory)
         if saved is None:
             return Standing(fresh)
-        self._require_same(saved)
-        state = checkpoints.as_state(saved.state, fresh)
-        best = checkpoints.as_best(saved.best, fresh)
-        self.resumed_from = (*saved.resumed_from, int(state.step))
-        return Standing(state, saved.epoch, saved.seconds, best)
+        begun = self._checked(saved, fresh)
+        self.resumed_from = (*saved.resumed_from, int(begun.state.step))
+        return begun
+
+    def newest(self, fresh: TrainState) -> Standing:
+        """As `restore`, for a look: the run does not go on from there.
+
+        Raises:
+            UserError: as for `restore`.
+            OSError: what was still being written could not be.
+        """
+        self._finish()
+        saved = checkpoints.restore(self.directory)
+        return Standing(fresh) if saved is None else self._checked(saved, fresh)
 
     def chunk(self, standing: Standing) -> None:
         """Saves between two chunks, when the last checkpoint is so many minutes old.
@@ -155,8 +164,12 @@ class Saver:
         if pending is not None:
             pending.result()
 
-    def _require_same(self, saved: Checkpoint) -> None:
-        """Refuses to go on with what is not this run's."""
+    def _checked(self, saved: Checkpoint, fresh: TrainState) -> Standing:
+        """A checkpoint on the device, if it is this run's.
+
+        Raises:
+            UserError: it is of another experiment, or made with other versions.
+        """
         changed = set(differences(saved.experiment, self.experiment)) - FREE
         if changed == {"epochs"} and is_longer(saved.experiment, self.experiment):
             changed = set()
@@ -171,6 +184,9 @@ class Saver:
                 f"the checkpoint in {self.directory} was made with {other}; other versions "
                 "compute other bits: go on with those, or start afresh in another --workdir"
             )
+        state = checkpoints.as_state(saved.state, fresh)
+        best = checkpoints.as_best(saved.best, fresh)
+        return Standing(state, saved.epoch, saved.seconds, best)
 
 
 def _other_versions(then: Mapping[str, Any], now: Mapping[str, str]) -> str:
