@@ -77,7 +77,7 @@ def repeated(program: Program, state: TrainState, until: int) -> BadStep | Train
         The first bad step; the last state where all are good.
     """
     one = jax.device_put(np.int32(1))
-    state = _copied(state)
+    state = _copied(program.placement.copied(state))
     order = None
     for done in range(int(state.step), until):
         epoch, within = divmod(done, program.steps_per_epoch)

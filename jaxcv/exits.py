@@ -2,10 +2,12 @@
 
 import contextlib
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 
 from jaxcv.errors import UserError
+from jaxcv.peers import leave, loss, several
 from jaxcv.refusals import refusal
 
 
@@ -39,23 +41,31 @@ def exits(prog: str) -> Iterator[None]:
     )
     try:
         yield
-    except UserError as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except VerificationFailed as failure:
-        print(f"{prog}: {failure}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except Interrupted as stop:
-        print(f"{prog}: {stop}", file=sys.stderr)
-        raise SystemExit(stop.status) from None
-    except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
-    except (RuntimeError, MemoryError) as error:
-        refused = refusal(error)
-        if refused is None:
+    except BaseException as error:
+        told = _told(error)
+        if told is None:
+            if several() and not isinstance(error, SystemExit):
+                traceback.print_exc()
+                leave(1)
             raise
-        print(f"{prog}: {refused}", file=sys.stderr)
-        raise SystemExit(2) from None
+        line, status = told
+        print(f"{prog}: {line}", file=sys.stderr)
+        leave(status)
+        raise SystemExit(status) from None
     finally:
         warnings.showwarning = shown
+
+
+def _told(error: BaseException) -> tuple[object, int] | None:
+    """The line and the exit status of an exception that is meant for the user."""
+    match error:
+        case UserError():
+            return error, 2
+        case VerificationFailed():
+            return error, 1
+        case Interrupted():
+            return error, error.status
+        case KeyboardInterrupt():
+            return "interrupted", 130
+    refused = refusal(error) or loss(error)
+    return None if refused is None else (refused, 2)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import os
 import time
 from collections.abc import Callable
@@ -15,14 +16,16 @@ import numpy as np
 from jaxcv.course import Course, Numbers
 from jaxcv.data import load as load_data
 from jaxcv.data.dataset import Dataset
+from jaxcv.devices import Devices, agreed, is_first
 from jaxcv.divergence import explained
 from jaxcv.errors import Diverged, UserError
 from jaxcv.exits import Interrupted
 from jaxcv.experiment import Experiment
 from jaxcv.experiment_json import to_json
-from jaxcv.journal import Journal
+from jaxcv.journal import Journal, Silence
 from jaxcv.locks import locked
-from jaxcv.outcome import conclude, finished
+from jaxcv.outcome import conclude, finished, tested
+from jaxcv.peers import several
 from jaxcv.programs import Pace, Program, prepare, resolve, run_epoch
 from jaxcv.progress import Progress
 from jaxcv.saving import Saver, Standing
@@ -52,6 +55,7 @@ def fit(
     resume: bool = False,
     verify: bool = True,
     checkpoint_minutes: float = 5.0,
+    devices: Devices = 1,
     signalled: Callable[[], int] = lambda: 0,
 ) -> Result:
     """Trains an experiment and leaves its files in a workdir.
@@ -63,6 +67,8 @@ def fit(
         verify: before the first training on a backend, let it prove that it computes rightly
             (`jaxcv.verification.quick`).
         checkpoint_minutes: between two checkpoints inside an epoch; each epoch's end has one, too.
+        devices: how many share each batch; "all" that there are. The run's numbers differ by no
+            more than the order of sums makes them.
         signalled: asked between chunks for a signal's number; at the first that is not 0 the
             state is saved and `Interrupted` raised.
 
@@ -79,7 +85,7 @@ def fit(
     """
     path = Path(workdir or f"runs/{experiment.name}")
     with jax.enable_x64(experiment.precision == "float64"):
-        return _fit(experiment, path, resume, verify, checkpoint_minutes, signalled)
+        return _fit(experiment, path, resume, verify, checkpoint_minutes, devices, signalled)
 
 
 def _fit(
@@ -88,17 +94,62 @@ def _fit(
     resume: bool,
     verify: bool,
     checkpoint_minutes: float,
+    devices: Devices,
     signalled: Callable[[], int],
 ) -> Result:
     workdir = Workdir(path)
+    signalled = _together(signalled)
+    if not is_first():
+        return _follow(experiment, workdir, devices, signalled)
+    told = False
     try:
-        record = finished(workdir, experiment, resume)
-    except UserError:
-        _require_unlocked(workdir)
-        raise
-    if record is not None:
-        return Result(path, record)
-    dataset = load_data(
+        try:
+            record = finished(workdir, experiment, resume)
+        except UserError:
+            _require_unlocked(workdir)
+            raise
+        if record is not None:
+            return Result(path, record)
+        dataset = _load(experiment)
+        experiment = resolve(experiment, dataset)
+        program = prepare(experiment, dataset, devices)
+        if verify:
+            ensure_verified()
+        with locked(path):
+            # Another process may have been here meanwhile.
+            record = finished(workdir, experiment, resume)
+            if record is not None:
+                return Result(path, record)
+            workdir.claim(experiment)
+            agreed(_GO)
+            told = True
+            return _Run(experiment, dataset, program, workdir, checkpoint_minutes, signalled).go()
+    except OSError as error:
+        raise UserError(f"cannot write in {path}: {error.strerror}") from None
+    finally:
+        if not told and several():
+            with contextlib.suppress(RuntimeError):  # the others have ended already
+                agreed(_NOTHING_TO_DO)
+
+
+def _follow(
+    experiment: Experiment, workdir: Workdir, devices: Devices, signalled: Callable[[], int]
+) -> Result:
+    """What a process does that is not the first: the same computation, and no files.
+
+    It reads the checkpoint that the first one goes on from: the workdir must be on a file system
+    that all of them see.
+    """
+    dataset = _load(experiment)
+    experiment = resolve(experiment, dataset)
+    program = prepare(experiment, dataset, devices)
+    if agreed(0) == _GO:
+        _Run(experiment, dataset, program, workdir, math.inf, signalled).go()
+    return Result(workdir.path, {})
+
+
+def _load(experiment: Experiment) -> Dataset:
+    return load_data(
         experiment.data,
         experiment.data_dir,
         experiment.data_seed,
@@ -106,20 +157,11 @@ def _fit(
         experiment.data_file,
         experiment.data_key,
     )
-    experiment = resolve(experiment, dataset)
-    program = prepare(experiment, dataset)
-    if verify:
-        ensure_verified()
-    try:
-        with locked(path):
-            # Another process may have been here meanwhile.
-            record = finished(workdir, experiment, resume)
-            if record is not None:
-                return Result(path, record)
-            workdir.claim(experiment)
-            return _Run(experiment, dataset, program, workdir, checkpoint_minutes, signalled).go()
-    except OSError as error:
-        raise UserError(f"cannot write in {path}: {error.strerror}") from None
+
+
+def _together(signalled: Callable[[], int]) -> Callable[[], int]:
+    """A signal that one of a run's processes has received is one for all of them."""
+    return lambda: int(agreed(signalled()))
 
 
 def _require_unlocked(workdir: Workdir) -> None:
@@ -131,6 +173,10 @@ def _require_unlocked(workdir: Workdir) -> None:
     if os.path.exists(workdir.experiment):  # false for a name that no file can have
         with contextlib.suppress(OSError), locked(workdir.path):
             pass
+
+
+# What the first of several processes tells the others before it begins.
+_GO, _NOTHING_TO_DO = 2, 1
 
 
 class _Run:
@@ -159,14 +205,19 @@ class _Run:
             "offset": np.asarray(program.data.offset).tolist(),
         }
         self.saver = Saver(
-            workdir.checkpoints, workdir.metrics, to_json(experiment), facts, checkpoint_minutes
+            workdir.checkpoints,
+            workdir.metrics,
+            to_json(experiment),
+            facts,
+            checkpoint_minutes,
+            writes=is_first(),
         )
 
     def go(self) -> Result:
         """Trains to the end and writes everything down."""
         fresh = self.program.initial_state(self.experiment.seed)
         begun = self.saver.restore(fresh)
-        state, epoch = begun.state, begun.epoch
+        state, epoch = self.program.placement.copied(begun.state), begun.epoch
         self.course = Course(self.experiment, begun.best)
         steps = self.program.steps_per_epoch
         if epoch and int(state.step) == epoch * steps:
@@ -174,10 +225,17 @@ class _Run:
             self.course = self.course.reported(jax.device_get(report))
         resumed = int(state.step) if self.saver.resumed_from else None
         shape = self.dataset.image_shape
+        if agreed(int(state.step)) != int(state.step):
+            raise UserError(
+                f"the processes see different checkpoints in {self.workdir.path}; it must be on a "
+                "file system that all of them see"
+            )
         with (
             Progress() as progress,
             contextlib.closing(self.saver),
-            Journal(self.workdir, self.experiment, shape, epoch, resumed) as journal,
+            Journal(self.workdir, self.experiment, shape, epoch, resumed)
+            if is_first()
+            else Silence() as journal,
         ):
             state, compile_seconds = self.program.compile(state)
             progress.note(f"compiled in {compile_seconds:.1f} s")
@@ -185,8 +243,12 @@ class _Run:
             try:
                 result = self.train(begun, state, compile_seconds, journal, progress)
             except Diverged as error:
+                if jax.process_count() > 1:  # they would have to look for it together
+                    raise
                 progress.note("training diverged: looking for the step and the layer")
                 raise self.diagnosed(error) from None
+        if not is_first():
+            return Result(self.workdir.path, {})
         name = f"test_{self.experiment.loss.score.name}"
         page = self.workdir.path / "report.html"
         print(f"{name.replace('_', ' ')} {result[name]:.4f}; report: {page}")
@@ -197,7 +259,7 @@ class _Run:
         begun: Standing,
         state: TrainState,
         compile_seconds: float,
-        journal: Journal,
+        journal: Journal | Silence,
         progress: Progress,
     ) -> dict[str, Any]:
         """Trains from where the run stands to its end, and concludes it; the result's fields.
@@ -224,6 +286,10 @@ class _Run:
             self.stop_if_signalled(standing)
             self.saver.epoch(standing)
         self.saver.save(Standing(state, epoch, best=self.course.best))
+        best = self.course.best
+        if isinstance(journal, Silence):
+            tested(self.experiment, self.dataset, self.program, state, best)
+            return {}
         return conclude(
             self.workdir,
             self.experiment,
@@ -231,7 +297,7 @@ class _Run:
             self.program,
             journal,
             state,
-            self.course.best,
+            best,
             resumed_from_steps=self.saver.resumed_from,
             compile_seconds=compile_seconds,
             images_per_second=throughput.rate,

@@ -20,6 +20,24 @@ from jaxcv.workdirs import Workdir
 _PICTURES_A_RUN = 20
 
 
+class Silence:
+    """Stands for the journal in a process that writes nothing."""
+
+    def __enter__(self) -> "Silence":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def epoch(self, state: TrainState, record: Mapping[str, Any]) -> None:
+        """Writes nothing."""
+
+
 class Journal:
     """metrics.jsonl and the event files of a run, open while inside.
 

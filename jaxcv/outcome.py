@@ -3,6 +3,8 @@
 from typing import Any
 
 import jax
+import numpy as np
+from jaxtyping import Real
 
 from jaxcv import runtime
 from jaxcv.course import Best
@@ -39,6 +41,24 @@ def finished(workdir: Workdir, experiment: Experiment, resume: bool) -> dict[str
         raise UserError(f"cannot read {path}: {error.strerror}") from None
 
 
+def tested(
+    experiment: Experiment,
+    dataset: Dataset,
+    program: Program,
+    state: TrainState,
+    best: Best | None,
+) -> tuple[TrainState | Best, dict[str, Any], Real[np.ndarray, "n_test ..."]]:
+    """Looks at the test images once: every process of a run does.
+
+    Returns:
+        What was tested, the final parameters or the best where early stopping is on; the loss's
+        totals; what the network says of each image.
+    """
+    chosen = best if experiment.patience is not None and best is not None else state
+    totals = jax.device_get(program.evaluate(chosen.params, chosen.batch_stats, "test"))
+    return chosen, totals, program.predictions(chosen.params, chosen.batch_stats, dataset.test)
+
+
 def conclude(
     workdir: Workdir,
     experiment: Experiment,
@@ -71,15 +91,14 @@ def conclude(
     epochs = int(state.step) // program.steps_per_epoch
     score = experiment.loss.score.name
     stopping = experiment.patience is not None and best is not None
-    chosen = best if stopping and best is not None else state
-    totals = jax.device_get(program.evaluate(chosen.params, chosen.batch_stats, "test"))
+    chosen, totals, predictions = tested(experiment, dataset, program, state, best)
     test = experiment.loss.metrics(totals)
     require_finite(test, epochs)
     best_epoch = best.epoch if best is not None else epochs
     finished = Finished(
         dataset=dataset,
         params=chosen.params,
-        predictions=program.predictions(chosen.params, chosen.batch_stats, dataset.test),
+        predictions=predictions,
         totals=totals,
         metrics=lines,
         best_epoch=best_epoch,

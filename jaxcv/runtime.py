@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
+from jaxcv import peers
 from jaxcv.errors import UserError
 
 _IMPORTED = time.time()
@@ -58,9 +59,11 @@ def set_up() -> None:
     """What a process that trains needs; called before JAX runs anything.
 
     Raises:
-        UserError: there is no such device as JAX_PLATFORMS asks for.
+        UserError: there is no such device as JAX_PLATFORMS asks for, or the other processes of
+            the run are not to be found.
     """
     enable_compilation_cache()
+    peers.join()
     require_device()
 
 

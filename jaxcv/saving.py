@@ -57,6 +57,7 @@ class Saver:
         experiment: as JSON.
         facts: what a model needs to predict without the data set.
         minutes: between two checkpoints inside an epoch.
+        writes: whether it saves anything; of several processes only the first does.
         resumed_from: the steps that the run was resumed from; `restore` adds one.
     """
 
@@ -65,6 +66,7 @@ class Saver:
     experiment: dict[str, Any]
     facts: dict[str, Any]
     minutes: float = math.inf
+    writes: bool = True
     resumed_from: tuple[int, ...] = ()
 
     def __post_init__(self):
@@ -135,7 +137,7 @@ class Saver:
         if self._pending is not None and self._pending.done():
             self._finish()
         # A disk slower than the run: the next chunk asks again.
-        if self._pending is not None or time.monotonic() - self._at < age:
+        if not self.writes or self._pending is not None or time.monotonic() - self._at < age:
             return
         # Copied, since the state's buffers become the next chunk's.
         state = jax.tree.map(np.array, standing.state._replace(key=np.uint32(0)))

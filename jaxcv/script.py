@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from jaxcv import runtime
-from jaxcv.constraints import Positive, check
+from jaxcv.constraints import Count, Positive, check
 from jaxcv.exits import exits
 from jaxcv.experiment import Experiment
 
@@ -26,6 +26,7 @@ class RunFlags:
         workdir: where the run leaves its files; default runs/NAME
         resume: go on from the newest checkpoint of the workdir
         checkpoint_minutes: between two checkpoints inside an epoch; each epoch's end has one, too
+        devices: how many devices share each batch; all: those that there are
         verify: before the first training on a backend, check that it computes what it should
         sanity: instead of training, check the initial loss and overfit 100 training images
     """
@@ -33,6 +34,7 @@ class RunFlags:
     workdir: str | None = None
     resume: bool = False
     checkpoint_minutes: Positive = 5.0
+    devices: Count | Literal["all"] = 1
     verify: bool = True
     sanity: bool = False
 
@@ -60,6 +62,7 @@ def run(experiment: Experiment, flags: RunFlags) -> "Result":
             resume=flags.resume,
             verify=flags.verify,
             checkpoint_minutes=flags.checkpoint_minutes,
+            devices=flags.devices,
             signalled=signalled,
         )
 
