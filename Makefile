@@ -15,12 +15,13 @@ test: $(VENV)/dev  ## the suite, under ten minutes on two cores
 
 test-all: $(VENV)/dev  ## the suite with every script for an epoch, PyTorch as an outside oracle, and this machine's own proof
 	$(PIP) --editable '.[dev,oracle,ray]'
-	$(PY) -m pytest -m "every_script or not every_script" --numprocesses auto --maxprocesses 4
+	$(PY) -m pytest -m "not deep" --numprocesses auto --maxprocesses 4
 	$(PY) -m jaxcv verify
 
 deep: $(VENV)/dev  ## 10,000 examples of every op in every mode, and the deep proof: hours
 	JAXCV_EXAMPLES=10000 $(PY) -m pytest --numprocesses auto --maxprocesses 4 \
 	  tests/ops/test_agreement.py tests/layers/test_agreement.py tests/test_functions.py
+	$(PY) -m pytest -m "faults or deep" --numprocesses auto --maxprocesses 4 tests/faults
 	$(PY) -m jaxcv verify --deep
 
 mutation: $(VENV)/dev  ## plant faults in the numerical code and count those found; can be resumed

@@ -1,13 +1,16 @@
 """Checkpoints: the whole train state in one file that is either complete or not there.
 
-A file is a line with the format's name, a line with the SHA-256 of what follows, and a MessagePack
-document (flax.serialization): arrays and plain values, nothing that could be executed.
+A file is a line with the format's name and number, a line with the SHA-256 of all the rest, and a
+MessagePack document (flax.serialization): arrays and plain values, nothing that could be executed.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import re
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +24,8 @@ from jaxcv.errors import UserError
 from jaxcv.files import write_bytes
 from jaxcv.training import TrainState
 
-_MAGIC = b"jaxcv checkpoint 1\n"
+_FORMAT = 2
+_FIRST_LINE = re.compile(rb"jaxcv checkpoint (\d{1,9})\n")
 _KEPT = 2
 
 
@@ -32,21 +36,29 @@ class Checkpoint:
     Attributes:
         experiment: as JSON (`jaxcv.experiment_json`).
         state: the train state, its arrays on the host.
+        epoch: epochs that are done, their evaluation and their lines included.
+        seconds: spent so far on the epoch after those.
         best: the best parameters so far; None without validation images.
         resumed_from: the steps that the run was resumed from before.
         facts: what a model needs to predict without the data set: image_shape, classes, and the
             normalisation's multiplier and offset.
+        versions: of what decides the numbers.
     """
 
     experiment: dict[str, Any]
     state: TrainState
+    epoch: int
+    seconds: float
     best: Best | None
     resumed_from: tuple[int, ...]
     facts: dict[str, Any]
+    versions: dict[str, str]
 
 
 def save(directory: Path, checkpoint: Checkpoint) -> Path:
     """Writes a checkpoint aside, renames it into place, and removes all but the newest two.
+
+    Files of later steps go too: a run that went on from an earlier one has found them damaged.
 
     Raises:
         OSError: the disk is full or the directory is read-only; earlier checkpoints are whole.
@@ -56,6 +68,9 @@ def save(directory: Path, checkpoint: Checkpoint) -> Path:
     document = {
         "experiment": json.dumps(checkpoint.experiment),
         "facts": json.dumps(checkpoint.facts),
+        "versions": json.dumps(checkpoint.versions),
+        "epoch": checkpoint.epoch,
+        "seconds": checkpoint.seconds,
         "resumed_from": [int(step) for step in checkpoint.resumed_from],
         "state": serialization.to_state_dict(jax.device_get(state)),
         "best": None
@@ -68,11 +83,13 @@ def save(directory: Path, checkpoint: Checkpoint) -> Path:
         },
     }
     payload = serialization.msgpack_serialize(document)
-    digest = hashlib.sha256(payload).hexdigest().encode()
+    first = b"jaxcv checkpoint %d\n" % _FORMAT
     path = directory / f"step-{int(state.step):010d}.msgpack"
-    write_bytes(path, _MAGIC + digest + b"\n" + payload)
-    for old in _files(directory)[_KEPT:]:
-        old.unlink(missing_ok=True)
+    write_bytes(path, first + _digest(first, payload) + b"\n" + payload)
+    kept = [file for file in _files(directory) if file.name <= path.name][:_KEPT]
+    for old in set(_files(directory)).difference(kept):
+        with contextlib.suppress(OSError):  # what cannot be removed does no harm
+            old.unlink()
     return path
 
 
@@ -82,16 +99,27 @@ def restore(directory: Path) -> Checkpoint | None:
     A damaged file is passed over with a warning, and the one before it is used.
 
     Raises:
-        UserError: there are checkpoints, and all are damaged.
+        UserError: there are checkpoints, and all are damaged; or the newest whole one is of
+            another format.
     """
-    files = _files(directory)
-    for path in files:
+    damaged: list[str] = []
+    for path in _files(directory):
         try:
-            return _read(path)
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            warnings.warn(f"{path} is damaged ({error}); using the one before it", stacklevel=2)
-    if files:
-        raise UserError(f"every checkpoint in {directory} is damaged; delete it to start afresh")
+            checkpoint = _read(path)
+        except UserError:
+            raise
+        # A file made to do harm can make its reader raise anything.
+        except Exception as error:
+            damaged.append(f"{path} is damaged ({str(error) or type(error).__name__})")
+            continue
+        for damage in damaged:
+            warnings.warn(f"{damage}; using the one before it", stacklevel=2)
+        return checkpoint
+    if damaged:
+        raise UserError(
+            f"every checkpoint in {directory} is damaged; delete it to start afresh: "
+            + "; ".join(damaged)
+        )
     return None
 
 
@@ -105,28 +133,56 @@ def as_state(saved: TrainState, like: TrainState) -> TrainState:
     Raises:
         UserError: names, shapes or types differ, so the checkpoint is of another experiment.
     """
-    saved = saved._replace(key=jax.random.wrap_key_data(jnp.asarray(saved.key)))
+    unlike = "the checkpoint does not fit this experiment"
     try:
+        key = jax.random.wrap_key_data(jnp.asarray(saved.key))
         parts: list[Any] = [
             serialization.from_state_dict(target, value)
-            for target, value in zip(like, cast(Any, saved), strict=True)
+            for target, value in zip(like, cast(Any, saved._replace(key=key)), strict=True)
         ]
-    except (ValueError, KeyError) as error:
-        raise UserError(f"the checkpoint does not fit this experiment: {error}") from None
-    state = TrainState(*parts)
-
-    def described(tree: PyTree) -> dict[str, tuple[Any, Any]]:
-        leaves = jax.tree_util.tree_leaves_with_path(tree)
-        return {jax.tree_util.keystr(path): (leaf.shape, leaf.dtype) for path, leaf in leaves}
-
-    found, expected = described(state), described(like)
-    for name, kind in expected.items():
-        if found.get(name) != kind:
-            raise UserError(
-                f"the checkpoint does not fit this experiment: {name} is {found.get(name)}, "
-                f"expected {kind}"
-            )
+        state = TrainState(*parts)
+        difference = _difference(state, like)
+    # What stands in an array's place can be anything.
+    except Exception as error:
+        raise UserError(f"{unlike}: {error}") from None
+    if difference:
+        raise UserError(f"{unlike}: {difference}")
     return jax.device_put(state)
+
+
+def as_best(saved: Best | None, like: TrainState) -> Best | None:
+    """Restored best parameters, which must be those of this experiment.
+
+    Args:
+        saved: from `restore`.
+        like: a state of the experiment, or its shapes.
+
+    Raises:
+        UserError: names, shapes or types differ.
+    """
+    if saved is not None:
+        difference = _difference((saved.params, saved.batch_stats), (like.params, like.batch_stats))
+        if difference:
+            raise UserError(f"the checkpoint's best parameters do not fit: {difference}")
+    return saved
+
+
+def _difference(found: PyTree, expected: PyTree) -> str:
+    """The first leaf that is missing, too many or of another shape or type; "" if none is."""
+
+    def described(tree: PyTree) -> dict[str, str]:
+        return {
+            jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}"
+            if hasattr(leaf, "dtype")
+            else type(leaf).__name__
+            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        }
+
+    left, right = described(found), described(expected)
+    for name in [*right, *left]:
+        if left.get(name) != right.get(name):
+            return f"{name} is {left.get(name)}, expected {right.get(name)}"
+    return ""
 
 
 def _files(directory: Path) -> list[Path]:
@@ -134,19 +190,42 @@ def _files(directory: Path) -> list[Path]:
     return sorted(directory.glob("step-*.msgpack"), reverse=True)
 
 
+def _digest(first: bytes, payload: bytes | memoryview) -> bytes:
+    """The SHA-256 of a file without the line that holds it, in hexadecimal."""
+    digest = hashlib.sha256(first)
+    digest.update(payload)
+    return digest.hexdigest().encode()
+
+
 def _read(path: Path) -> Checkpoint:
     data = path.read_bytes()
-    head = len(_MAGIC) + 65
-    if data[: len(_MAGIC)] != _MAGIC:
-        raise ValueError("not a checkpoint of this format")
-    if hashlib.sha256(data[head:]).hexdigest().encode() + b"\n" != data[len(_MAGIC) : head]:
+    first = _FIRST_LINE.match(data)
+    if first is None:
+        raise ValueError("not a checkpoint")
+    head = first.end() + 65
+    if data[first.end() : head] != _digest(first[0], memoryview(data)[head:]) + b"\n":
         raise ValueError("its checksum does not match its content")
+    if int(first[1]) != _FORMAT:
+        raise UserError(
+            f"{path} has format {int(first[1])}, this version of jaxcv reads format {_FORMAT}; "
+            "go on with the version that wrote it, or start afresh in another workdir"
+        )
     document: Any = serialization.msgpack_restore(data[head:])
     best = document["best"]
     return Checkpoint(
-        experiment=json.loads(document["experiment"]),
+        experiment=_mapping(document["experiment"]),
         state=TrainState(**document["state"]),
+        epoch=int(document["epoch"]),
+        seconds=float(document["seconds"]),
         best=None if best is None else Best(**best),
-        resumed_from=tuple(document["resumed_from"]),
-        facts=json.loads(document["facts"]),
+        resumed_from=tuple(int(step) for step in document["resumed_from"]),
+        facts=_mapping(document["facts"]),
+        versions=_mapping(document["versions"]),
     )
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, Mapping):
+        raise ValueError("it holds something else than a jaxcv run")
+    return dict(value)

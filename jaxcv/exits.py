@@ -2,9 +2,13 @@
 
 import contextlib
 import sys
+import traceback
+import warnings
 from collections.abc import Iterator
 
 from jaxcv.errors import UserError
+from jaxcv.peers import leave, loss, several
+from jaxcv.refusals import refusal
 
 
 class Interrupted(Exception):
@@ -27,21 +31,41 @@ class VerificationFailed(Exception):
 def exits(prog: str) -> Iterator[None]:
     """Turns what is meant for the user into one line on stderr and an exit status.
 
-    UserError: 2. A failed verification: 1. A signal that the run has saved its state for: 130
-    (Ctrl-C) or 143 (SIGTERM).
-    Everything else is a defect and keeps its traceback.
+    UserError, and memory that the machine refuses: 2. A failed verification: 1. A signal that the
+    run has saved its state for: 130 (Ctrl-C) or 143 (SIGTERM).
+    Everything else is a defect and keeps its traceback. A warning is one line, too.
     """
+    shown = warnings.showwarning
+    warnings.showwarning = lambda message, *rest: print(
+        f"{prog}: warning: {' '.join(str(message).split())}", file=sys.stderr
+    )
     try:
         yield
-    except UserError as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except VerificationFailed as failure:
-        print(f"{prog}: {failure}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except Interrupted as stop:
-        print(f"{prog}: {stop}", file=sys.stderr)
-        raise SystemExit(stop.status) from None
-    except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+    except BaseException as error:
+        told = _told(error)
+        if told is None:
+            if several() and not isinstance(error, SystemExit):
+                traceback.print_exc()
+                leave(1)
+            raise
+        line, status = told
+        print(f"{prog}: {line}", file=sys.stderr)
+        leave(status)
+        raise SystemExit(status) from None
+    finally:
+        warnings.showwarning = shown
+
+
+def _told(error: BaseException) -> tuple[object, int] | None:
+    """The line and the exit status of an exception that is meant for the user."""
+    match error:
+        case UserError():
+            return error, 2
+        case VerificationFailed():
+            return error, 1
+        case Interrupted():
+            return error, error.status
+        case KeyboardInterrupt():
+            return "interrupted", 130
+    refused = refusal(error) or loss(error)
+    return None if refused is None else (refused, 2)

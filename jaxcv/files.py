@@ -14,7 +14,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Replace `path` by `data` in one step.
 
     A reader, and a run killed at any moment, sees the old content or the new, never a part. The
-    bytes reach the disk before the name does.
+    bytes reach the disk before the name does, and the name before this returns.
 
     Args:
         path: the file; its directory is made when absent.
@@ -34,6 +34,32 @@ def write_bytes(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a directory's names, are on the disk.
+
+    Raises:
+        OSError: it is absent, or the disk fails.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove what writers that were killed have left of `write_bytes` in a directory.
+
+    To be called only where nobody else writes.
+
+    Raises:
+        OSError: the place cannot be written.
+    """
+    for path in directory.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,7 +1,9 @@
 """The training loop with its side effects: the only one, and the only place that has them."""
 
+import contextlib
 import dataclasses
 import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,17 +16,19 @@ import numpy as np
 from jaxcv.course import Course, Numbers
 from jaxcv.data import load as load_data
 from jaxcv.data.dataset import Dataset
-from jaxcv.errors import UserError
+from jaxcv.devices import Devices, agreed, is_first
+from jaxcv.divergence import explained
+from jaxcv.errors import Diverged, UserError
 from jaxcv.exits import Interrupted
 from jaxcv.experiment import Experiment
 from jaxcv.experiment_json import to_json
-from jaxcv.files import read_json
-from jaxcv.journal import Journal
-from jaxcv.outcome import conclude
+from jaxcv.journal import Journal, Silence
+from jaxcv.locks import locked
+from jaxcv.outcome import conclude, finished, tested
+from jaxcv.peers import several
 from jaxcv.programs import Pace, Program, prepare, resolve, run_epoch
 from jaxcv.progress import Progress
-from jaxcv.reports import write_report
-from jaxcv.saving import Saver
+from jaxcv.saving import Saver, Standing
 from jaxcv.schedules import total_steps
 from jaxcv.throughput import Throughput
 from jaxcv.training import TrainState
@@ -51,6 +55,8 @@ def fit(
     *,
     resume: bool = False,
     verify: bool = True,
+    checkpoint_minutes: float = 5.0,
+    devices: Devices = 1,
     signalled: Callable[[], int] = lambda: 0,
 ) -> Result:
     """Trains an experiment and leaves its files in a workdir.
@@ -61,11 +67,15 @@ def fit(
         resume: go on from the newest checkpoint; where there is none, start.
         verify: before the first training on a backend, let it prove that it computes rightly
             (`jaxcv.verification.quick`).
+        checkpoint_minutes: between two checkpoints inside an epoch; each epoch's end has one, too.
+        devices: how many share each batch; "all" that there are. The run's numbers differ by no
+            more than the order of sums makes them.
         signalled: asked between chunks for a signal's number; at the first that is not 0 the
             state is saved and `Interrupted` raised.
 
     Raises:
-        UserError: bad data, a workdir that holds something else, divergence, a full disk.
+        UserError: bad data, a workdir that holds something else or that another process writes
+            in, divergence, a full disk.
         VerificationFailed: the backend computes wrong results.
         Interrupted: `signalled` told so.
 
@@ -76,7 +86,7 @@ def fit(
     """
     path = Path(workdir or f"runs/{experiment.name}")
     with jax.enable_x64(experiment.precision == "float64"):
-        return _fit(experiment, path, resume, verify, signalled)
+        return _fit(experiment, path, resume, verify, checkpoint_minutes, devices, signalled)
 
 
 def _fit(
@@ -84,19 +94,63 @@ def _fit(
     path: Path,
     resume: bool,
     verify: bool,
+    checkpoint_minutes: float,
+    devices: Devices,
     signalled: Callable[[], int],
 ) -> Result:
     workdir = Workdir(path)
+    signalled = _together(signalled)
+    if not is_first():
+        return _follow(experiment, workdir, devices, signalled)
+    told = False
     try:
-        if workdir.look(experiment, resume) == "finished":
-            page = path / "report.html"
-            if not page.exists():  # killed between the result and its page
-                write_report(path)
-            print(f"{path} is finished; its report is {page}")
-            return Result(path, read_json(workdir.result))
+        try:
+            record = finished(workdir, experiment, resume)
+        except UserError:
+            _require_unlocked(workdir)
+            raise
+        if record is not None:
+            return Result(path, record)
+        dataset = _load(experiment)
+        experiment = resolve(experiment, dataset)
+        program = prepare(experiment, dataset, devices)
+        if verify:
+            ensure_verified()
+        with locked(path):
+            # Another process may have been here meanwhile.
+            record = finished(workdir, experiment, resume)
+            if record is not None:
+                return Result(path, record)
+            workdir.claim(experiment)
+            agreed(_GO)
+            told = True
+            return _Run(experiment, dataset, program, workdir, checkpoint_minutes, signalled).go()
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    dataset = load_data(
+        raise UserError(f"cannot write in {path}: {error.strerror}") from None
+    finally:
+        if not told and several():
+            with contextlib.suppress(RuntimeError):  # the others have ended already
+                agreed(_NOTHING_TO_DO)
+
+
+def _follow(
+    experiment: Experiment, workdir: Workdir, devices: Devices, signalled: Callable[[], int]
+) -> Result:
+    """What a process does that is not the first: the same computation, and no files.
+
+    It reads the checkpoint that the first one goes on from: the workdir must be on a file system
+    that all of them see.
+    """
+    dataset = _load(experiment)
+    experiment = resolve(experiment, dataset)
+    program = prepare(experiment, dataset, devices)
+    if agreed(0) == _GO:
+        _Run(experiment, dataset, program, workdir, math.inf, signalled).go()
+    return Result(workdir.path, {})
+
+
+def _load(experiment: Experiment) -> Dataset:
+    return load_data(
         experiment.data,
         experiment.data_dir,
         experiment.data_seed,
@@ -104,15 +158,26 @@ def _fit(
         experiment.data_file,
         experiment.data_key,
     )
-    experiment = resolve(experiment, dataset)
-    program = prepare(experiment, dataset)
-    if verify:
-        ensure_verified()
-    try:
-        workdir.claim(experiment)
-        return _Run(experiment, dataset, program, workdir, signalled).go()
-    except OSError as error:
-        raise UserError(f"cannot write in {path}: {error.strerror}") from None
+
+
+def _together(signalled: Callable[[], int]) -> Callable[[], int]:
+    """A signal that one of a run's processes has received is one for all of them."""
+    return lambda: int(agreed(signalled()))
+
+
+def _require_unlocked(workdir: Workdir) -> None:
+    """Says so where a run is under way: that is more than what it has left so far.
+
+    Raises:
+        UserError: a run is under way.
+    """
+    if os.path.exists(workdir.experiment):  # false for a name that no file can have
+        with contextlib.suppress(OSError), locked(workdir.path):
+            pass
+
+
+# What the first of several processes tells the others before it begins.
+_GO, _NOTHING_TO_DO = 2, 1
 
 
 class _Run:
@@ -124,6 +189,7 @@ class _Run:
         dataset: Dataset,
         program: Program,
         workdir: Workdir,
+        checkpoint_minutes: float,
         signalled: Callable[[], int],
     ):
         self.experiment = experiment
@@ -133,78 +199,136 @@ class _Run:
         self.signalled = signalled
         self.total_steps = int(total_steps(program.steps_per_epoch, float(experiment.epochs)))
         self.course = Course(experiment)
+        self.reached = 0
         facts = {
             "image_shape": dataset.image_shape,
             "classes": dataset.classes,
             "multiplier": np.asarray(program.data.multiplier).tolist(),
             "offset": np.asarray(program.data.offset).tolist(),
         }
-        self.saver = Saver(workdir.checkpoints, to_json(experiment), facts)
+        self.saver = Saver(
+            workdir.checkpoints,
+            workdir.metrics,
+            to_json(experiment),
+            facts,
+            checkpoint_minutes,
+            writes=is_first(),
+        )
 
     def go(self) -> Result:
         """Trains to the end and writes everything down."""
         fresh = self.program.initial_state(self.experiment.seed)
-        state, best = self.saver.restore(fresh)
-        self.course = Course(self.experiment, best)
+        begun = self.saver.restore(fresh)
+        state, epoch = self.program.placement.copied(begun.state), begun.epoch
+        self.course = Course(self.experiment, begun.best)
         steps = self.program.steps_per_epoch
-        epochs = math.ceil(self.total_steps / steps)
-        epoch = epochs if int(state.step) == self.total_steps else int(state.step) // steps
-        if epoch:
+        if epoch and int(state.step) == min(epoch * steps, self.total_steps):
             report = self.experiment.optimizer.report(state.opt_state)
             self.course = self.course.reported(jax.device_get(report))
         resumed = int(state.step) if self.saver.resumed_from else None
         shape = self.dataset.image_shape
+        if agreed(int(state.step)) != int(state.step):
+            raise UserError(
+                f"the processes see different checkpoints in {self.workdir.path}; it must be on a "
+                "file system that all of them see"
+            )
         with (
             Progress() as progress,
-            Journal(self.workdir, self.experiment, shape, epoch, resumed) as journal,
+            contextlib.closing(self.saver),
+            Journal(self.workdir, self.experiment, shape, epoch, resumed)
+            if is_first()
+            else Silence() as journal,
         ):
             state, compile_seconds = self.program.compile(state)
             progress.note(f"compiled in {compile_seconds:.1f} s")
-            progress.start(epochs, steps, epoch + 1)
-            pace, throughput = Pace(), Throughput()
-            while epoch < epochs and not self.course.over(epoch):
-                state, record = self.train_epoch(state, epoch, pace, progress)
-                epoch += 1
-                throughput = throughput.after(record)
-                progress.epoch(record)
-                journal.epoch(state, record)
-                self.saver.epoch(state, self.course.best)
-                if self.signalled():
-                    self.stop(state)
-            self.saver.save(state, self.course.best)
-            result = conclude(
-                self.workdir,
-                self.experiment,
-                self.dataset,
-                self.program,
-                journal,
-                state,
-                self.course.best,
-                resumed_from_steps=self.saver.resumed_from,
-                compile_seconds=compile_seconds,
-                images_per_second=throughput.rate,
-            )
+            progress.start(math.ceil(self.total_steps / steps), steps, epoch + 1)
+            try:
+                result = self.train(begun, state, compile_seconds, journal, progress)
+            except Diverged as error:
+                if jax.process_count() > 1:  # they would have to look for it together
+                    raise
+                progress.note("training diverged: looking for the step and the layer")
+                raise self.diagnosed(error) from None
+        if not is_first():
+            return Result(self.workdir.path, {})
         name = f"test_{self.experiment.loss.score.name}"
         page = self.workdir.path / "report.html"
         print(f"{name.replace('_', ' ')} {result[name]:.4f}; report: {page}")
         return Result(self.workdir.path, result)
 
+    def train(
+        self,
+        begun: Standing,
+        state: TrainState,
+        compile_seconds: float,
+        journal: Journal | Silence,
+        progress: Progress,
+    ) -> dict[str, Any]:
+        """Trains from where the run stands to its end, and concludes it; the result's fields.
+
+        Args:
+            begun: where the run stands, but for its state.
+            state: the compiled program's.
+            compile_seconds: that compiling has taken.
+            journal: is written.
+            progress: is shown.
+
+        Raises:
+            Diverged: a number is not finite.
+        """
+        epoch, spent = begun.epoch, begun.seconds
+        pace, throughput = Pace(), Throughput()
+        while not self.course.over(epoch):
+            state, record = self.train_epoch(state, epoch, spent, pace, progress)
+            epoch, spent = epoch + 1, 0.0
+            throughput = throughput.after(record)
+            progress.epoch(record)
+            journal.epoch(state, record)
+            standing = Standing(state, epoch, best=self.course.best)
+            self.stop_if_signalled(standing)
+            self.saver.epoch(standing)
+        self.saver.save(Standing(state, epoch, best=self.course.best))
+        best = self.course.best
+        if isinstance(journal, Silence):
+            tested(self.experiment, self.dataset, self.program, state, best)
+            return {}
+        return conclude(
+            self.workdir,
+            self.experiment,
+            self.dataset,
+            self.program,
+            journal,
+            state,
+            best,
+            resumed_from_steps=self.saver.resumed_from,
+            compile_seconds=compile_seconds,
+            images_per_second=throughput.rate,
+        )
+
     def train_epoch(
-        self, state: TrainState, epoch: int, pace: Pace, progress: Progress
+        self, state: TrainState, epoch: int, spent: float, pace: Pace, progress: Progress
     ) -> tuple[TrainState, dict[str, Any]]:
-        """One epoch and its evaluation; the state and its line of metrics.jsonl."""
+        """One epoch and its evaluation; the state and its line of metrics.jsonl.
+
+        Args:
+            state: perhaps inside the epoch already.
+            epoch: counted from 0.
+            spent: seconds that its steps so far have taken.
+            pace: of the chunks.
+            progress: shows them.
+        """
         program, steps = self.program, self.program.steps_per_epoch
         order = program.order(state, epoch)
-        first = done = int(state.step) - epoch * steps
+        done, seconds = int(state.step) - epoch * steps, spent
         end = program.steps_in(epoch, self.experiment.epochs)
-        start = time.perf_counter()
-        for state, done in run_epoch(program, state, order, first, pace, end):  # noqa: B020
-            rate = (done - first) * program.batch_size / (time.perf_counter() - start)
-            progress.advance(done, rate)
-            # After the epoch's last step its line and its evaluation are still to be written.
-            if done < end and self.signalled():
-                self.stop(state)
-        seconds = time.perf_counter() - start
+        start = time.perf_counter() - spent
+        for state, done in run_epoch(program, state, order, done, pace, end):  # noqa: B020
+            seconds = time.perf_counter() - start
+            progress.advance(done, done * program.batch_size / seconds)
+            self.reached = epoch * steps + done
+            standing = Standing(state, epoch, seconds, self.course.best)
+            self.stop_if_signalled(standing)
+            self.saver.chunk(standing)
         numbers = Numbers(
             epoch=epoch + 1,
             step=int(state.step),
@@ -212,7 +336,7 @@ class _Run:
             validation=self.validated(state),
             report=jax.device_get(self.experiment.optimizer.report(state.opt_state)),
             seconds=seconds,
-            images=(done - first) * program.batch_size,
+            images=end * program.batch_size,
         )
         self.course, record = self.course.after(
             numbers, steps, lambda: jax.tree.map(jnp.copy, (state.params, state.batch_stats))
@@ -226,10 +350,34 @@ class _Run:
         totals = self.program.evaluate(state.params, state.batch_stats, "validation")
         return jax.device_get(totals)
 
-    def stop(self, state: TrainState) -> None:
-        """Saves and ends the run because of a signal."""
-        self.saver.save(state, self.course.best)
-        raise Interrupted(
-            self.signalled(),
-            f"stopped at step {int(state.step)}; the same command with --resume goes on",
-        )
+    def diagnosed(self, error: Diverged) -> Diverged:
+        """What has gone wrong, and where; the last good state is saved.
+
+        Args:
+            error: what was noticed.
+
+        Raises:
+            OSError: the state cannot be saved.
+        """
+        begun = self.saver.newest(self.program.initial_state(self.experiment.seed))
+        told, good = explained(self.program, begun.state, self.reached, error)
+        if good is not begun.state:
+            done = int(good.step) // self.program.steps_per_epoch
+            begun = Standing(good, done, best=self.course.best)
+        self.saver.save(begun)
+        return told
+
+    def stop_if_signalled(self, standing: Standing) -> None:
+        """Saves and ends the run if a signal has come.
+
+        Raises:
+            Interrupted: one has come, and all is saved.
+        """
+        number = self.signalled()
+        if number:
+            self.saver.save(standing)
+            raise Interrupted(
+                number,
+                f"stopped at step {int(standing.state.step)}; the same command with --resume "
+                "goes on",
+            )

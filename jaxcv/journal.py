@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxcv import plots
+from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
 from jaxcv.figures import first_kernel
 from jaxcv.logs import EventWriter, append_metrics, read_metrics, rewind_metrics
@@ -17,6 +18,24 @@ from jaxcv.training import TrainState
 from jaxcv.workdirs import Workdir
 
 _PICTURES_A_RUN = 20
+
+
+class Silence:
+    """Stands for the journal in a process that writes nothing."""
+
+    def __enter__(self) -> "Silence":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def epoch(self, state: TrainState, record: Mapping[str, Any]) -> None:
+        """Writes nothing."""
 
 
 class Journal:
@@ -28,6 +47,9 @@ class Journal:
         image_shape: height, width and channels of an image.
         epoch: epochs done before; later lines, of a run that was killed, are dropped.
         resumed_from: the step that the run goes on from; None for a fresh one.
+
+    Raises:
+        UserError: metrics.jsonl does not have one line of each epoch done.
     """
 
     def __init__(
@@ -42,6 +64,11 @@ class Journal:
         self._epochs = math.ceil(experiment.epochs)
         self._image_shape = image_shape
         rewind_metrics(self._path, epoch)
+        if [line.get("epoch") for line in self.lines()] != list(range(1, epoch + 1)):
+            raise UserError(
+                f"{self._path} does not have one line of each of the {epoch} epochs done; "
+                f"put it back, or delete {workdir.path} to start afresh"
+            )
         self._events = EventWriter(workdir.path, resumed_from)
 
     def __enter__(self) -> "Journal":

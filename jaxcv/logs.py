@@ -81,7 +81,11 @@ def rewind_metrics(path: Path, epoch: int) -> None:
         OSError: the place cannot be written.
     """
     if path.exists():
-        kept = [record for record in read_metrics(path) if record.get("epoch", 0) <= epoch]
+        kept = [
+            record
+            for record in read_metrics(path)
+            if isinstance(number := record.get("epoch", 0), int) and number <= epoch
+        ]
         write_bytes(path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in kept).encode())
 
 

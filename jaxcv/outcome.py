@@ -3,13 +3,16 @@
 from typing import Any
 
 import jax
+import numpy as np
+from jaxtyping import Real
 
 from jaxcv import runtime
 from jaxcv.course import Best
 from jaxcv.data.dataset import Dataset
+from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
 from jaxcv.figures import Finished, write_figures
-from jaxcv.files import write_json
+from jaxcv.files import read_json, write_json
 from jaxcv.journal import Journal
 from jaxcv.metrics import require_finite
 from jaxcv.operations import training_pflop
@@ -18,6 +21,48 @@ from jaxcv.reports import write_report
 from jaxcv.results import params_sha256, result_record
 from jaxcv.training import TrainState
 from jaxcv.workdirs import Workdir
+
+
+def finished(workdir: Workdir, experiment: Experiment, resume: bool) -> dict[str, Any] | None:
+    """The result that a workdir has of an experiment; None where there is something to do.
+
+    Raises:
+        UserError: the workdir holds something else, or cannot be read.
+    """
+    path = workdir.path
+    try:
+        if workdir.look(experiment, resume) != "finished":
+            return None
+        page = path / "report.html"
+        if not page.exists():  # killed between the result and its page
+            write_report(path)
+        print(f"{path} is finished; its report is {page}")
+        return read_json(workdir.result)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+
+
+def tested(
+    experiment: Experiment,
+    dataset: Dataset,
+    program: Program,
+    state: TrainState,
+    best: Best | None,
+) -> tuple[
+    TrainState | Best, dict[str, Any], dict[str, Any] | None, Real[np.ndarray, "n_test ..."]
+]:
+    """Looks at the test images once: every process of a run does.
+
+    Returns:
+        What was tested, the final parameters or the best where early stopping is on; the loss's
+        totals; those of the plain images, where the first are of several views; what the network
+        says of each image.
+    """
+    chosen = best if experiment.patience is not None and best is not None else state
+    trained, views = (chosen.params, chosen.batch_stats), experiment.views
+    totals = jax.device_get(program.evaluate(*trained, "test", views))
+    plain = None if views == "plain" else jax.device_get(program.evaluate(*trained, "test"))
+    return chosen, totals, plain, program.predictions(*trained, dataset.test, views)
 
 
 def conclude(
@@ -53,19 +98,16 @@ def conclude(
     epochs = min(begun, experiment.epochs)  # the last of them perhaps not whole
     score = experiment.loss.score.name
     stopping = experiment.patience is not None and best is not None
-    chosen = best if stopping and best is not None else state
-    trained, views = (chosen.params, chosen.batch_stats), experiment.views
-    totals = jax.device_get(program.evaluate(*trained, "test", views))
+    chosen, totals, plain, predictions = tested(experiment, dataset, program, state, best)
     test = experiment.loss.metrics(totals)
     require_finite(test, begun)
-    if views != "plain":
-        plain = experiment.loss.metrics(jax.device_get(program.evaluate(*trained, "test")))
-        facts[f"test_{score}_plain"] = plain[score]
+    if plain is not None:
+        facts[f"test_{score}_plain"] = experiment.loss.metrics(plain)[score]
     best_epoch = best.epoch if best is not None else begun
     finished = Finished(
         dataset=dataset,
         params=chosen.params,
-        predictions=program.predictions(*trained, dataset.test, views),
+        predictions=predictions,
         totals=totals,
         metrics=lines,
         best_epoch=best_epoch,

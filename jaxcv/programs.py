@@ -10,6 +10,7 @@ from jaxtyping import Array, Int, PRNGKeyArray, PyTree, Real
 
 from jaxcv import training
 from jaxcv.data.dataset import Dataset
+from jaxcv.devices import ONE, Devices, Placement, agreed, placement
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment, Views, split
 from jaxcv.schedules import total_steps
@@ -61,6 +62,7 @@ class Program:
     image_shape: tuple[int, int, int]
     batch_size: int
     statistics: PyTree
+    placement: Placement = ONE
 
     @property
     def steps_per_epoch(self) -> int:
@@ -79,18 +81,41 @@ class Program:
 
     def initial_state(self, seed: int) -> TrainState:
         """The state before the first step."""
-        key = jax.random.key(seed)
-        return training.initial_state(
-            self.static, key, self.hyper, self.image_shape, self.statistics
-        )
+        key, hyper = jax.random.key(seed), self.hyper
+        if self.placement is not ONE:
+            hyper = jax.device_get(hyper)
+        state = training.initial_state(self.static, key, hyper, self.image_shape, self.statistics)
+        return self.placement.copied(state)
+
+    def advance(
+        self, state: TrainState, order: Int[Array, "steps batch"], limit: Int[Array, ""]
+    ) -> TrainState:
+        """At most so many steps, never past the end of the order's epoch; the state is donated."""
+        train_chunk = self.placement.compiled(training.train_chunk)
+        limit = self.placement.copied(limit)
+        return train_chunk(self.static, state, self.data, order, self.hyper, limit)
 
     def evaluate(
         self, params: PyTree, batch_stats: PyTree, name: str, views: Views = "plain"
     ) -> dict[str, Array]:
         """Totals over the validation or the test images, still on the device."""
-        index, count = self.splits[name]
-        static = dataclasses.replace(self.static, views=views)
-        return training.evaluate(static, params, batch_stats, self.data, self.hyper, index, count)
+        return self._evaluate(params, batch_stats, *self.splits[name], views)
+
+    def _evaluate(
+        self,
+        params: PyTree,
+        batch_stats: PyTree,
+        index: Array,
+        count: Array,
+        views: Views = "plain",
+    ) -> dict[str, Array]:
+        evaluate = self.placement.compiled(training.evaluate)
+        static = self._viewed(views)
+        return evaluate(static, params, batch_stats, self.data, self.hyper, index, count)
+
+    def _viewed(self, views: Views) -> Experiment:
+        """The static half with the views that evaluation is to average over."""
+        return self.static if views == "plain" else dataclasses.replace(self.static, views=views)
 
     def predictions(
         self,
@@ -100,10 +125,10 @@ class Program:
         views: Views = "plain",
     ) -> Real[np.ndarray, "n ..."]:
         """What the network says of some images, on the host."""
-        static = dataclasses.replace(self.static, views=views)
         batches = training.padded(index, len(index)).reshape(-1, training.EVALUATION_BATCH)
+        predictions = self.placement.compiled(training.predictions)
         rows = [
-            training.predictions(static, params, batch_stats, self.data, self.hyper, batch)
+            predictions(self._viewed(views), params, batch_stats, self.data, self.hyper, batch)
             for batch in batches
         ]
         return np.concatenate(jax.device_get(rows))[: len(index)]
@@ -112,12 +137,10 @@ class Program:
         """Compiles by running zero steps on zero images; the state and the seconds it took."""
         start = time.perf_counter()
         order = self.order(state, 0)
-        nothing = jax.device_put(np.int32(0))
+        nothing = self.placement.copied(jax.device_put(np.int32(0)))
         index, _ = self.splits["test"]
-        state = training.train_chunk(self.static, state, self.data, order, self.hyper, nothing)
-        totals = training.evaluate(
-            self.static, state.params, state.batch_stats, self.data, self.hyper, index, nothing
-        )
+        state = self.advance(state, order, nothing)
+        totals = self._evaluate(state.params, state.batch_stats, index, nothing)
         jax.block_until_ready((state, totals))
         return state, time.perf_counter() - start
 
@@ -127,16 +150,18 @@ class Program:
 
     def order_of(self, key: PRNGKeyArray, epoch: int) -> Int[Array, "steps batch"]:
         """The order of an epoch of the run with this key."""
-        number = jax.device_put(np.int32(epoch))
-        return training.epoch_order(key, number, self.train, self.batch_size)
+        number = self.placement.copied(jax.device_put(np.int32(epoch)))
+        epoch_order = self.placement.compiled(training.epoch_order, shared=True)
+        return epoch_order(key, number, self.train, batch_size=self.batch_size)
 
 
-def prepare(experiment: Experiment, dataset: Dataset) -> Program:
-    """Puts an experiment's data and numbers on the device.
+def prepare(experiment: Experiment, dataset: Dataset, devices: Devices = 1) -> Program:
+    """Puts an experiment's data and numbers on the device, or on those that share the batch.
 
     Raises:
         UserError: the batch is larger than the training set, or early stopping has nothing to
-            watch, or the optimizer needs an exact objective and would not have one.
+            watch, or the optimizer needs an exact objective and would not have one, or there are
+            fewer devices, or the batch cannot be shared out among them.
     """
     batch_size = experiment.batch_size or len(dataset.train)
     if batch_size > len(dataset.train):
@@ -160,20 +185,28 @@ def prepare(experiment: Experiment, dataset: Dataset) -> Program:
         name: (training.padded(index, length), np.int32(len(index)))
         for name, index in (("validation", dataset.validation), ("test", dataset.test))
     }
+    where = placement(devices, batch_size)
+    asks = training.asks_for_data(experiment)
+    statistics = training.data_statistics(static, data, train) if asks else {}
     program = Program(
         static=static,
-        hyper=training.arrays(hyper, experiment),
-        data=data,
-        train=train,
-        splits=jax.device_put(splits),
+        hyper=where.copied(training.arrays(hyper, experiment)),
+        data=where.placed(data, batch_size),
+        train=where.copied(train),
+        splits=where.copied(jax.device_put(splits)),
         image_shape=dataset.image_shape,
         batch_size=batch_size,
-        statistics=training.data_statistics(static, data, train)
-        if training.asks_for_data(experiment)
-        else {},
+        statistics=statistics if where is ONE else jax.device_get(statistics),
+        placement=where,
     )
     # What the network refuses, it refuses here, before a workdir is claimed.
-    jax.eval_shape(lambda: program.initial_state(0))
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    numbers = jax.eval_shape(lambda: program.hyper)
+    jax.eval_shape(
+        lambda key, hyper: training.initial_state(static, key, hyper, dataset.image_shape),
+        key,
+        numbers,
+    )
     return program
 
 
@@ -217,10 +250,10 @@ def run_epoch(
     while done < end:
         start = time.perf_counter()
         limit = pace.until(end, done, program.steps_per_epoch)
-        state = training.train_chunk(
-            program.static, state, program.data, order, program.hyper, limit
-        )
+        state = program.advance(state, order, limit)
         jax.block_until_ready(state.step)
         done = min(done + pace.limit, end)
-        pace.learn(time.perf_counter() - start, program.steps_per_epoch)
+        # Processes that share a batch must go on with chunks of one length.
+        seconds = agreed(time.perf_counter() - start)
+        pace.learn(seconds, program.steps_per_epoch)
         yield state, done

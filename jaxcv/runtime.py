@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
+from jaxcv import peers
+from jaxcv.errors import UserError
+
 _IMPORTED = time.time()
 
 
@@ -53,8 +56,35 @@ def seconds_since_start() -> float:
 
 
 def set_up() -> None:
-    """What a process that trains needs; called before JAX runs anything."""
+    """What a process that trains needs; called before JAX runs anything.
+
+    Raises:
+        UserError: there is no such device as JAX_PLATFORMS asks for, or the other processes of
+            the run are not to be found.
+    """
     enable_compilation_cache()
+    peers.join()
+    require_device()
+
+
+def require_device() -> None:
+    """Looks for a device to compute on.
+
+    Raises:
+        UserError: there is none of the kinds that JAX_PLATFORMS asks for.
+    """
+    import jax
+
+    try:
+        jax.devices()
+    # The assertion is how jax 0.9 says that it was built without the kind asked for.
+    except (RuntimeError, AssertionError) as error:
+        wanted = jax.config.values["jax_platforms"]
+        raise UserError(
+            f"JAX_PLATFORMS={wanted} asks for a device that is not here"
+            f"{f' ({error})' if str(error) else ''}; "
+            "JAX_PLATFORMS=cpu computes on the processor"
+        ) from None
 
 
 def enable_compilation_cache() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from jaxcv import runtime
+from jaxcv.constraints import Count, Positive, check
 from jaxcv.exits import exits
 from jaxcv.experiment import Experiment, flat_settings, replace_settings
 
@@ -24,14 +25,23 @@ class RunFlags:
     Attributes:
         workdir: where the run leaves its files; default runs/NAME
         resume: go on from the newest checkpoint of the workdir
+        checkpoint_minutes: between two checkpoints inside an epoch; each epoch's end has one, too
+        devices: how many devices share each batch; all: those that there are
         verify: before the first training on a backend, check that it computes what it should
         sanity: instead of training, check the initial loss and overfit 100 training images
     """
 
     workdir: str | None = None
     resume: bool = False
+    checkpoint_minutes: Positive = 5.0
+    devices: Count | Literal["all"] = 1
     verify: bool = True
     sanity: bool = False
+
+    def __post_init__(self):
+        """Refuses values out of range."""
+        for field in dataclasses.fields(RunFlags):
+            check(field.name, getattr(self, field.name), field.type)
 
 
 def run(experiment: Experiment, flags: RunFlags) -> "Result":
@@ -51,6 +61,8 @@ def run(experiment: Experiment, flags: RunFlags) -> "Result":
             flags.workdir,
             resume=flags.resume,
             verify=flags.verify,
+            checkpoint_minutes=flags.checkpoint_minutes,
+            devices=flags.devices,
             signalled=signalled,
         )
 

@@ -259,6 +259,33 @@ def epoch_order(
     return shuffled[: steps * batch_size].reshape(steps, batch_size)
 
 
+def batch_of_step(
+    experiment: Experiment,
+    state: TrainState,
+    data: DeviceData,
+    order: Int[Array, "steps batch"],
+    within: Int[Array, ""],
+) -> tuple[Float[Array, "batch h w c"], Int[Array, " batch"], PRNGKeyArray]:
+    """What a state's next step, the so-many-th of its epoch, sees.
+
+    Returns:
+        The augmented images, the labels, and the step's key.
+    """
+    # A batch of all images is taken as it lies: gathering it would cost a fifth of a dense step.
+    whole = order.shape[1] == data.images.shape[0]
+    index = None if whole else order[within]
+    step_key = jax.random.fold_in(jax.random.fold_in(state.key, _STEP), state.step)
+    images, labels = gather(data, index)
+    for i, augment in enumerate(experiment.augmentation):
+        if isinstance(augment, EpochAugmentation):
+            key = jax.random.fold_in(jax.random.fold_in(state.key, _IMAGES), i)
+            which = jnp.arange(len(images)) if index is None else index
+            images = augment.in_epoch(key, images, which, state.step // order.shape[0])
+        else:
+            images = augment(jax.random.fold_in(step_key, i + 1), images)
+    return images, labels, step_key
+
+
 def train_step(
     experiment: Experiment,
     state: TrainState,
@@ -269,18 +296,7 @@ def train_step(
     """One update: gather → augment → loss → gradient → optimizer."""
     steps_per_epoch = order.shape[0]
     within = state.step % steps_per_epoch
-    # A batch of all images is taken as it lies: gathering it would cost a fifth of a dense step.
-    whole = order.shape[1] == data.images.shape[0]
-    index = None if whole else order[within]
-    step_key = jax.random.fold_in(jax.random.fold_in(state.key, _STEP), state.step)
-    images, labels = gather(data, index)
-    for i, augment in enumerate(experiment.augmentation):
-        if isinstance(augment, EpochAugmentation):
-            key = jax.random.fold_in(jax.random.fold_in(state.key, _IMAGES), i)
-            which = jnp.arange(len(images)) if index is None else index
-            images = augment.in_epoch(key, images, which, state.step // steps_per_epoch)
-        else:
-            images = augment(jax.random.fold_in(step_key, i + 1), images)
+    images, labels, step_key = batch_of_step(experiment, state, data, order, within)
 
     def objective(params: PyTree) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         outputs, batch_stats = apply(

@@ -1,14 +1,16 @@
 """What a workdir holds, and whether a run may start in it."""
 
 import dataclasses
-from collections.abc import Mapping
+import fnmatch
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from jaxcv import locks
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
 from jaxcv.experiment_json import differences, to_json
-from jaxcv.files import read_json, write_json
+from jaxcv.files import read_json, remove_leftovers, write_json
 
 # What may differ between two starts of one run: where its data lie, and what the data decide.
 FREE = {"data_dir", "num_classes"}
@@ -65,14 +67,14 @@ class Workdir:
                 false.
         """
         if not self.experiment.exists():
-            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            if self.path.exists() and (not self.path.is_dir() or any(self._strange())):
                 raise UserError(
                     f"{self.path} holds files that are not a run's; choose another --workdir"
                 )
             return "new"
         before, now = read_json(self.experiment), to_json(experiment)
         changed = set(differences(before, now)) - FREE
-        more = resume and changed == {"epochs"} and self._longer(before, now)
+        more = resume and changed == {"epochs"} and is_longer(before, now)
         if changed and not more:
             raise UserError(
                 f"{self.path} holds a run with another {', '.join(sorted(changed))}; "
@@ -90,12 +92,27 @@ class Workdir:
     def claim(self, experiment: Experiment) -> None:
         """Makes the directory this experiment's: an earlier, shorter result is gone.
 
+        So is what writers that were killed have left. To be called under the directory's lock.
+
         Raises:
             OSError: the place cannot be written.
         """
+        for directory in (self.path, self.checkpoints, self.figures):
+            remove_leftovers(directory)
         self.result.unlink(missing_ok=True)
         write_json(self.experiment, to_json(experiment))
 
-    def _longer(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-        epochs = before.get("epochs")
-        return isinstance(epochs, int) and now["epochs"] > epochs
+    def _strange(self) -> Iterator[Path]:
+        """Files that no run has left that was killed while it began."""
+        return (
+            path
+            for path in self.path.iterdir()
+            if path.name != locks.NAME
+            and not fnmatch.fnmatch(path.name, f".{self.experiment.name}.*.tmp")
+        )
+
+
+def is_longer(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether an experiment, as JSON, has more epochs than an earlier one."""
+    epochs = before.get("epochs")
+    return isinstance(epochs, int) and now["epochs"] > epochs

@@ -88,7 +88,8 @@ def measure(name: str, flags: Flags) -> tuple[float, float]:
     def alone() -> list[Outcome]:
         return list(in_turn(program, dataset, trials[:1], lambda: 0))
 
-    alone(), lanes()
+    alone()
+    lanes()
     # Lanes at once share their seconds; one after another each has its own.
     pairs = [
         (rate(alone(), 1.0), rate(lanes(), 1 / flags.lanes if at_once else 1.0))

@@ -29,7 +29,7 @@ PURE = (
 SIDE_EFFECTS = {
     "logs", "checkpoints", "plots", "reports", "progress", "fitting", "programs", "figures",
     "workdirs", "results", "runtime", "cli", "script", "trained",
-    "journal", "locks", "saving", "outcome", "comparison", "autoencoding",
+    "journal", "locks", "divergence", "saving", "outcome", "comparison", "autoencoding",
 }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 import warnings
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -16,6 +17,7 @@ from jaxcv.experiment_json import to_json
 from jaxcv.grouped import LookaheadSGD, Muon
 from jaxcv.optimizers import SGD, Adam
 from jaxcv.programs import prepare
+from jaxcv.runtime import versions
 from tests import tiny
 
 EXPERIMENT = Experiment(
@@ -34,9 +36,12 @@ def checkpoint(state, step: int, best: bool = True) -> Checkpoint:
     return Checkpoint(
         experiment=to_json(EXPERIMENT),
         state=state,
+        epoch=1,
+        seconds=2.5,
         best=Best(2, 0.75, state.params, state.batch_stats) if best else None,
         resumed_from=(4, 7),
         facts=FACTS,
+        versions=versions(),
     )
 
 
@@ -67,6 +72,7 @@ def test_round_trip(fresh, tmp_path, best):
     assert back is not None
     assert (back.experiment, back.facts) == (saved.experiment, FACTS)
     assert back.resumed_from == (4, 7)
+    assert (back.epoch, back.seconds, back.versions) == (1, 2.5, versions())
     state = checkpoints.as_state(back.state, fresh)
     assert_equal(state, saved.state)
     # The same draws follow: the key is whole.
@@ -113,10 +119,7 @@ def test_every_damage_is_noticed(fresh, tmp_path, rng):
     damaged += [whole + b"\0", b"\0" * len(whole)]
     for content in damaged:
         path.write_bytes(content)
-        with (
-            pytest.warns(UserWarning, match="is damaged"),
-            pytest.raises(UserError, match=r"every checkpoint .* is damaged"),
-        ):
+        with pytest.raises(UserError, match=r"every checkpoint .* is damaged"):
             checkpoints.restore(tmp_path)
     path.write_bytes(whole)
     with warnings.catch_warnings():
@@ -136,13 +139,45 @@ def test_a_damaged_newest_gives_way_to_the_one_before(fresh, tmp_path):
 
 def test_a_right_checksum_over_junk_is_damage_too(tmp_path):
     for document in ({}, {"best": 3}, [1], b"", {"best": None, "state": {"params": 1}}):
-        payload = serialization.msgpack_serialize(document)
-        digest = hashlib.sha256(payload).hexdigest().encode()
-        (tmp_path / "step-0000000001.msgpack").write_bytes(
-            b"jaxcv checkpoint 1\n" + digest + b"\n" + payload
-        )
-        with pytest.warns(UserWarning, match="damaged"), pytest.raises(UserError):
+        write(tmp_path / "step-0000000001.msgpack", serialization.msgpack_serialize(document))
+        with pytest.raises(UserError, match="damaged"):
             checkpoints.restore(tmp_path)
+
+
+def write(path: Path, payload: bytes, number: int = 2) -> None:
+    """A file with a right checksum."""
+    first = b"jaxcv checkpoint %d\n" % number
+    digest = hashlib.sha256(first + payload).hexdigest().encode()
+    path.write_bytes(first + digest + b"\n" + payload)
+
+
+def test_another_format_is_refused_by_name(fresh, tmp_path):
+    checkpoints.save(tmp_path, checkpoint(fresh, 5))
+    write(tmp_path / "step-0000000009.msgpack", b"from the future", 3)
+    with pytest.raises(UserError, match="has format 3, this version of jaxcv reads format 2"):
+        checkpoints.restore(tmp_path)
+
+
+def test_later_files_go_and_what_cannot_go_does_no_harm(fresh, tmp_path):
+    for step in (5, 7, 9):
+        checkpoints.save(tmp_path, checkpoint(fresh, step))
+    (tmp_path / "step-0000000010.msgpack").mkdir()
+    checkpoints.save(tmp_path, checkpoint(fresh, 8))
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "step-0000000007.msgpack",
+        "step-0000000008.msgpack",
+        "step-0000000010.msgpack",
+    ]
+
+
+@pytest.mark.parametrize("part", ["params", "batch_stats"])
+def test_other_best_parameters_are_refused(fresh, part):
+    best = Best(1, 0.5, fresh.params, fresh.batch_stats)
+    assert checkpoints.as_best(best, fresh) is best
+    assert checkpoints.as_best(None, fresh) is None
+    for other in ({"Dense_0": {"kernel": np.zeros(3)}}, {"x": 1}, 3):
+        with pytest.raises(UserError, match="best parameters do not fit"):
+            checkpoints.as_best(dataclasses.replace(best, **{part: other}), fresh)
 
 
 def test_a_directory_in_a_checkpoints_place_is_passed_over(fresh, tmp_path):

@@ -1,0 +1,138 @@
+"""Several processes as one run: how they find each other, and how they end when one has died.
+
+They are told of each other by the environment: JAX_COORDINATOR_ADDRESS (address:port of process
+0), JAX_NUM_PROCESSES and JAX_PROCESS_ID; under Slurm or Open MPI the address alone is enough.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from jaxcv.errors import UserError
+
+_ADDRESS = "JAX_COORDINATOR_ADDRESS"
+
+# The service by which processes find each other. JAX would run it in process 0 and, once that one
+# has died, abort the others with a stack trace each. Here it outlives process 0 until the others
+# have noticed by themselves.
+_SERVICE = """
+import os, sys, time
+from jaxlib import _jax
+address, processes = sys.argv[1], int(sys.argv[2])
+service = _jax.get_distributed_runtime_service(address, processes, heartbeat_timeout=100)
+print("ready", flush=True)
+if not sys.stdin.read(1):
+    time.sleep(30)
+os._exit(0)
+"""
+
+
+def join() -> None:
+    """Joins the processes that the environment names; alone where it names none.
+
+    Raises:
+        UserError: the environment's numbers make no sense, or the others are not to be reached.
+    """
+    import jax
+
+    address = os.environ.get(_ADDRESS)
+    if not address or jax.distributed.is_initialized():
+        return
+    process, processes = _number("JAX_PROCESS_ID"), _number("JAX_NUM_PROCESSES")
+    if ":" not in address:
+        raise UserError(f"{_ADDRESS} must be an address and a port, such as 10.0.0.1:1234")
+    with _service_outside(address):
+        try:
+            # Only the address that is named: by default JAX listens on every one of the machine.
+            jax.distributed.initialize(
+                address,
+                processes,
+                process,
+                initialization_timeout=60,
+                coordinator_bind_address=address,
+            )
+        except (RuntimeError, ValueError) as error:
+            raise UserError(
+                f"the processes of {_ADDRESS}={address} do not find each other: {error}; each "
+                "needs JAX_NUM_PROCESSES, and JAX_PROCESS_ID from 0"
+            ) from None
+
+
+def several() -> bool:
+    """Whether this process is one of several of a run."""
+    jax: Any = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized()
+
+
+def leave(status: int) -> None:
+    """Ends one of several processes at once, so that the others notice.
+
+    JAX would first wait for processes that do not come any more.
+    """
+    if several():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def loss(error: BaseException) -> UserError | None:
+    """The line for an exception by which a process learns that another has ended."""
+    text = str(error)
+    lost = ("Gloo", "NCCL", "coordination service", "Connection closed", "Socket closed")
+    if isinstance(error, RuntimeError) and several() and any(word in text for word in lost):
+        return UserError(
+            "another process of this run has ended; start all of them again with --resume"
+        )
+    return None
+
+
+def _number(name: str) -> int | None:
+    value = os.environ.get(name)
+    if value is not None and not value.isdecimal():
+        raise UserError(f"{name} must be a whole number, not {value!r}")
+    return None if value is None else int(value)
+
+
+@contextlib.contextmanager
+def _service_outside(address: str) -> Iterator[None]:
+    """While inside, JAX's coordination service is made in a process of its own."""
+    from jaxlib import _jax  # pyright: ignore[reportAttributeAccessIssue]
+
+    inside = _jax.get_distributed_runtime_service
+
+    def outside(bind: str, processes: int, **settings: Any) -> _Service:
+        return _Service(bind, processes)
+
+    _jax.get_distributed_runtime_service = outside
+    try:
+        yield
+    finally:
+        _jax.get_distributed_runtime_service = inside
+
+
+class _Service:
+    """The coordination service in a process that ends some time after this one."""
+
+    def __init__(self, address: str, processes: int):
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _SERVICE, address, str(processes)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            # No signal of the terminal's: it has to outlive this process.
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            raise RuntimeError(f"nothing can listen on {address}")
+
+    def shutdown(self) -> None:
+        """All have left: it may go at once."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(b".")
+            self._process.stdin.close()
+        self._process.wait()
