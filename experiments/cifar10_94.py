@@ -1,4 +1,4 @@
-"""94 % on CIFAR-10 in a quarter of a petaflop: half an hour on two CPU cores.
+"""Towards 94 % on CIFAR-10 in a quarter of a petaflop.
 
 python experiments/cifar10_94.py --data cifar10 [--version sgd]
 

@@ -67,14 +67,14 @@ def seen_by_the_middle(model, name, size):
     """Rows and columns of the image that the middle value of a feature map depends on."""
     rng = np.random.default_rng(0)
     image = jnp.asarray(rng.normal(size=(1, size, size, 2)), jnp.float32)
-    variables = {"params": {}, **model.init(jax.random.key(0), image)}
+    variables = {"params": {}, **jax.jit(model.init)(jax.random.key(0), image)}
     variables.pop("intermediates", None)
 
     def middle(image):
         values = intermediates(model, variables, image)[name]
         return jnp.sum(values[0, values.shape[1] // 2, values.shape[2] // 2])
 
-    rows, columns = np.nonzero(np.asarray(jax.grad(middle)(image))[0].any(axis=-1))
+    rows, columns = np.nonzero(np.asarray(jax.jit(jax.grad(middle))(image))[0].any(axis=-1))
     return np.ptp(rows) + 1, np.ptp(columns) + 1
 
 

@@ -81,6 +81,7 @@ def test_what_has_a_result_is_not_run_again(monkeypatch):
     ]  # fmt: skip
     assert ran[0][2:8] == ["--data", "cifar10", "--data-dir", "place", "--validation", "0"]
     assert "--resume" in ran[0]
+    assert "--data-seed" not in ran[0]
     assert sorted(path.name for path in Path("results").iterdir()) == [
         "cnn_seed0.json", "cnn_seed1.json", "softmax_sgd_seed0.json", "softmax_sgd_seed1.json",
     ]  # fmt: skip
@@ -90,6 +91,12 @@ def test_what_has_a_result_is_not_run_again(monkeypatch):
     Path("runs/cnn_seed1").rmdir()
     reproduce(flags, Path("results"))
     assert len(ran) == 1
+
+
+def test_where_few_images_are_held_out_each_seed_has_its_own(monkeypatch):
+    ran = commands(monkeypatch)
+    reproduce(Flags(names=("two_layer",), seeds=2, workdirs="runs"), Path("results"))
+    assert [c[c.index("--data-seed") + 1] for c in ran] == ["0", "1"]
 
 
 def test_the_longest_run_only_when_named(monkeypatch):

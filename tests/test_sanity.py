@@ -70,11 +70,11 @@ def test_two_softmaxes_show_at_the_start(data):
 
 
 def test_a_blind_network_cannot_learn_its_images(data, monkeypatch):
-    monkeypatch.setattr(sanity, "STEPS", 200)
+    monkeypatch.setattr(sanity, "STEPS", 40)
     found = sanity.check(tiny.with_settings(PLAIN, model=Doubtful("blind")), data)
     assert not found.overfit.holds
     assert not found.holds
-    assert found.overfit.steps == 200
+    assert found.overfit.steps == 40
     assert "WRONG" in found.text()
 
 

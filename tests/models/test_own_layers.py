@@ -98,7 +98,7 @@ def modules_used(model: nn.Module) -> set[type[nn.Module]]:
         with nn.intercept_methods(note):
             return model.init(keys, images, train=True)
 
-    jax.eval_shape(train, jnp.zeros((2, 8, 8, 3)))
+    jax.eval_shape(train, jnp.zeros((2, 16, 16, 3)))
     return seen
 
 
