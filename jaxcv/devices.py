@@ -17,9 +17,9 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
 from jaxcv.constraints import Count
+from jaxcv.device_data import DeviceData
 from jaxcv.errors import UserError
 from jaxcv.peers import several
-from jaxcv.training import DeviceData
 
 Devices = Count | Literal["all"]
 

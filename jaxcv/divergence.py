@@ -10,11 +10,13 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Bool, Int, PyTree
 
-from jaxcv import training
+from jaxcv import device_data, training
+from jaxcv.device_data import DeviceData
 from jaxcv.errors import Diverged
+from jaxcv.evaluation import EVALUATION_BATCH
 from jaxcv.experiment import Experiment, merge
 from jaxcv.programs import Program
-from jaxcv.training import EVALUATION_BATCH, DeviceData, TrainState
+from jaxcv.training import TrainState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +149,7 @@ def place_in_evaluation(program: Program, state: TrainState, name: str) -> str:
 
     @jax.jit
     def layers_of(data: DeviceData, batch: Int[Array, " batch"]) -> dict[str, Array]:
-        images, _ = training.gather(data, batch)
+        images, _ = device_data.gather(data, batch)
         return _tapped(
             lambda: training.apply(
                 experiment, state.params, state.batch_stats, images, train=False

@@ -8,13 +8,14 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree, Real
 
-from jaxcv import training
+from jaxcv import device_data, evaluation, training
 from jaxcv.data.dataset import Dataset
+from jaxcv.device_data import DeviceData
 from jaxcv.devices import ONE, Devices, Placement, agreed, placement
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment, Views, split
 from jaxcv.schedules import total_steps
-from jaxcv.training import DeviceData, TrainState
+from jaxcv.training import TrainState
 
 # A chunk lasts about this long: the progress bar moves and a signal is heard twice a second, and
 # the host's part of the time stays below a thousandth.
@@ -77,7 +78,7 @@ class Program:
     def with_numbers(self, experiment: Experiment) -> "Program":
         """The same programs on the same data, with the numbers of another experiment."""
         _, hyper = split(experiment)
-        return dataclasses.replace(self, hyper=training.arrays(hyper, experiment))
+        return dataclasses.replace(self, hyper=device_data.arrays(hyper, experiment))
 
     def initial_state(self, seed: int) -> TrainState:
         """The state before the first step."""
@@ -109,7 +110,7 @@ class Program:
         count: Array,
         views: Views = "plain",
     ) -> dict[str, Array]:
-        evaluate = self.placement.compiled(training.evaluate)
+        evaluate = self.placement.compiled(evaluation.evaluate)
         static = self._viewed(views)
         return evaluate(static, params, batch_stats, self.data, self.hyper, index, count)
 
@@ -125,8 +126,8 @@ class Program:
         views: Views = "plain",
     ) -> Real[np.ndarray, "n ..."]:
         """What the network says of some images, on the host."""
-        batches = training.padded(index, len(index)).reshape(-1, training.EVALUATION_BATCH)
-        predictions = self.placement.compiled(training.predictions)
+        batches = evaluation.padded(index, len(index)).reshape(-1, evaluation.EVALUATION_BATCH)
+        predictions = self.placement.compiled(evaluation.predictions)
         rows = [
             predictions(self._viewed(views), params, batch_stats, self.data, self.hyper, batch)
             for batch in batches
@@ -179,10 +180,10 @@ def prepare(experiment: Experiment, dataset: Dataset, devices: Devices = 1) -> P
             f"--batch-size None (all {len(dataset.train)} images), no augmentation, no --clip-norm"
         )
     static, hyper = split(experiment)
-    data, train = training.place(dataset, experiment), jax.device_put(dataset.train)
+    data, train = device_data.place(dataset, experiment), jax.device_put(dataset.train)
     length = max(len(dataset.validation), len(dataset.test))
     splits = {
-        name: (training.padded(index, length), np.int32(len(index)))
+        name: (evaluation.padded(index, length), np.int32(len(index)))
         for name, index in (("validation", dataset.validation), ("test", dataset.test))
     }
     where = placement(devices, batch_size)
@@ -190,7 +191,7 @@ def prepare(experiment: Experiment, dataset: Dataset, devices: Devices = 1) -> P
     statistics = training.data_statistics(static, data, train) if asks else {}
     program = Program(
         static=static,
-        hyper=where.copied(training.arrays(hyper, experiment)),
+        hyper=where.copied(device_data.arrays(hyper, experiment)),
         data=where.placed(data, batch_size),
         train=where.copied(train),
         splits=where.copied(jax.device_put(splits)),

@@ -15,7 +15,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxcv import training
+from jaxcv import device_data, evaluation, training
 from jaxcv.data.dataset import Dataset
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
@@ -156,7 +156,7 @@ def initial_loss(experiment: Experiment, dataset: Dataset, chosen: np.ndarray) -
         dataclasses.replace(experiment, batch_size=BATCH_SIZE, patience=None), dataset
     )
     state = program.initial_state(experiment.seed)
-    images, labels = training.gather(program.data, jnp.asarray(chosen))
+    images, labels = device_data.gather(program.data, jnp.asarray(chosen))
     key = jax.random.fold_in(state.key, 0)
     last: dict[str, Any] = {}
 
@@ -229,5 +229,5 @@ def _memorising(experiment: Experiment, dataset: Dataset, chosen: np.ndarray) ->
     )
     program = prepare(plain, dataset)
     index = jnp.asarray(chosen, jnp.int32)
-    known = (training.padded(np.asarray(chosen), IMAGES), np.int32(IMAGES))
+    known = (evaluation.padded(np.asarray(chosen), IMAGES), np.int32(IMAGES))
     return dataclasses.replace(program, train=index, splits={"train": jax.device_put(known)})

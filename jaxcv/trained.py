@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree, Real
 
-from jaxcv import checkpoints, parameters, training
+from jaxcv import checkpoints, device_data, parameters, training
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
 from jaxcv.experiment_json import from_json
@@ -103,7 +103,7 @@ def load(workdir: Path | str, experiment: Experiment | None = None) -> Trained:
     if experiment is None:
         experiment = from_json(read_json(files.experiment), PART_TYPES)
     found = _parameters(files, experiment)
-    dtype = training.parameter_dtype(experiment)
+    dtype = device_data.parameter_dtype(experiment)
     return Trained(
         experiment=experiment,
         params=found.params,

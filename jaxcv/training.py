@@ -6,23 +6,16 @@ whatever the lengths of their chunks: bit-for-bit equality rests on that.
 """
 
 import functools
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Float32, Int, PRNGKeyArray, PyTree, Real, UInt8
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from jaxcv.data.dataset import Dataset
-from jaxcv.experiment import DataDependent, EpochAugmentation, Experiment, Normalization, merge
+from jaxcv.device_data import DeviceData, gather, parameter_dtype
+from jaxcv.experiment import DataDependent, EpochAugmentation, Experiment, merge
 from jaxcv.schedules import Position, total_steps
-from jaxcv.views import averaged
-
-# Images of one evaluation step: large enough to fill two cores, small enough that the widest
-# activations stay in a few hundred megabytes.
-EVALUATION_BATCH = 250
 
 # What a random stream is for: folded into the seed's key, so that no stream depends on how much
 # another has drawn.
@@ -48,85 +41,6 @@ class TrainState(NamedTuple):
     step: Int[Array, ""]
     key: PRNGKeyArray
     totals: dict[str, Array]
-
-
-class DeviceData(NamedTuple):
-    """A data set on the device: its images as they are stored, and how bytes are normalised.
-
-    Attributes:
-        images: all images, whatever split they belong to; numbers that are no bytes are what the
-            network sees
-        labels: class of each
-        multiplier: what a byte is multiplied with, by channel
-        offset: what is subtracted then, by channel
-    """
-
-    images: UInt8[Array, "n height width channels"] | Float[Array, "n height width channels"]
-    labels: Int[Array, " n"]
-    multiplier: Float[Array, " channels"]
-    offset: Float[Array, " channels"]
-
-
-def normalization(
-    images: UInt8[np.ndarray, "n height width channels"]
-    | Float32[np.ndarray, "n height width channels"],
-    train: Int[np.ndarray, " n_train"],
-    kind: Normalization,
-) -> tuple[Float[np.ndarray, " channels"], Float[np.ndarray, " channels"]]:
-    """Multiplier and offset that normalise bytes, by channel, from the training images alone.
-
-    mean_pixel: byte/255 − mean; standardize: (byte/255 − mean)/deviation. Mean and deviation are
-    exact, from counts of the 256 values. A channel that never varies is not divided. Images that
-    are no bytes are left as they are.
-    """
-    channels = images.shape[-1]
-    if images.dtype != np.uint8:
-        return np.ones(channels), np.zeros(channels)
-    values = np.arange(256) / 255
-    counts = np.stack(
-        [np.bincount(images[train, ..., c].reshape(-1), minlength=256) for c in range(channels)]
-    )
-    mean = counts @ values / counts.sum(axis=1)
-    if kind == "mean_pixel":
-        return np.full(channels, 1 / 255), mean
-    variance = np.sum(counts * (values - mean[:, None]) ** 2, axis=1) / counts.sum(axis=1)
-    deviation = np.where(variance > 0, np.sqrt(variance), 1.0)
-    return 1 / (255 * deviation), mean / deviation
-
-
-def place(dataset: Dataset, experiment: Experiment) -> DeviceData:
-    """Puts a data set on the default device, its bytes as bytes, with their normalisation."""
-    multiplier, offset = normalization(dataset.images, dataset.train, experiment.normalization)
-    dtype = parameter_dtype(experiment)
-    images = dataset.images
-    if images.dtype != np.uint8:
-        images = images.astype(dtype)
-    return DeviceData(
-        *jax.device_put((images, dataset.labels, multiplier.astype(dtype), offset.astype(dtype)))
-    )
-
-
-def parameter_dtype(experiment: Experiment) -> Any:
-    """The type of parameters, statistics and sums: bfloat16 is a type of computation only."""
-    return np.float64 if experiment.precision == "float64" else np.float32
-
-
-def arrays(hyper: Mapping[str, Any], experiment: Experiment) -> dict[str, Array]:
-    """The numeric hyperparameters as arrays on the device, ready for `train_chunk`."""
-    dtype = parameter_dtype(experiment)
-    return jax.device_put({name: np.asarray(value, dtype) for name, value in hyper.items()})
-
-
-def gather(
-    data: DeviceData, index: Int[Array, " batch"] | None
-) -> tuple[Float[Array, "batch h w c"], Int[Array, " batch"]]:
-    """Images in the type of the parameters, bytes normalised, and labels; None: all as they lie."""
-    images, labels = data.images, data.labels
-    if index is not None:
-        images, labels = images[index], labels[index]
-    if images.dtype == jnp.uint8:
-        images = images.astype(data.multiplier.dtype) * data.multiplier - data.offset
-    return images, labels
 
 
 def apply(
@@ -331,13 +245,11 @@ def train_step(
         opt_state=opt_state,
         step=state.step + 1,
         key=state.key,
-        totals=_added(experiment, within == 0, state.totals, totals),
+        totals=added(experiment, within == 0, state.totals, totals),
     )
 
 
-def _added(
-    experiment: Experiment, first: Bool[Array, ""], so_far: PyTree, totals: PyTree
-) -> PyTree:
+def added(experiment: Experiment, first: Bool[Array, ""], so_far: PyTree, totals: PyTree) -> PyTree:
     """A batch's totals with those before it; alone where it is the first."""
     both = experiment.loss.combine(so_far, totals)
     return jax.tree.map(functools.partial(jnp.where, first), totals, both)
@@ -371,77 +283,3 @@ def train_chunk(
         lambda _, state: train_step(experiment, state, data, order, hyper["epochs"]),
         state,
     )
-
-
-def tested(
-    experiment: Experiment,
-    params: PyTree,
-    batch_stats: PyTree,
-    images: Float[Array, "batch height width channels"],
-) -> PyTree:
-    """The network's outputs in evaluation mode, averaged over the experiment's views."""
-    return averaged(
-        lambda view: apply(experiment, params, batch_stats, view, train=False)[0],
-        images,
-        experiment.views,
-    )
-
-
-@functools.partial(jax.jit, static_argnames=("static",))
-def evaluate(
-    static: Experiment,
-    params: PyTree,
-    batch_stats: PyTree,
-    data: DeviceData,
-    hyper: dict[str, Array],
-    index: Int[Array, " padded"],
-    count: Int[Array, ""],
-) -> dict[str, Array]:
-    """The loss's totals over the first `count` images of `index`, in evaluation mode.
-
-    Args:
-        static: as for `train_chunk`.
-        params: trainable parameters.
-        batch_stats: running statistics.
-        data: images and labels on the device.
-        hyper: the experiment's numbers as arrays.
-        index: which images, padded (`padded`), so that every split has one compilation.
-        count: how many of them.
-    """
-    experiment = merge(static, hyper)
-
-    def batch_totals(i: Int[Array, ""]) -> dict[str, Array]:
-        chosen = jax.lax.dynamic_slice_in_dim(index, i * EVALUATION_BATCH, EVALUATION_BATCH)
-        mask = i * EVALUATION_BATCH + jnp.arange(EVALUATION_BATCH) < count
-        images, labels = gather(data, chosen)
-        outputs = tested(experiment, params, batch_stats, images)
-        return experiment.loss.totals(outputs, images, labels, params, mask)
-
-    shapes = jax.eval_shape(batch_totals, jnp.zeros((), jnp.int32))
-    return jax.lax.fori_loop(
-        0,
-        (count + EVALUATION_BATCH - 1) // EVALUATION_BATCH,
-        lambda i, totals: _added(experiment, i == 0, totals, batch_totals(i)),
-        jax.tree.map(lambda t: jnp.zeros(t.shape, t.dtype), shapes),
-    )
-
-
-def padded(index: Int[np.ndarray, " n"], length: int) -> Int[np.ndarray, " padded"]:
-    """An index array filled up with zeros to whole evaluation batches of `length` or more."""
-    size = -(-max(length, 1) // EVALUATION_BATCH) * EVALUATION_BATCH
-    return np.pad(index, (0, size - len(index))).astype(np.int32)
-
-
-@functools.partial(jax.jit, static_argnames=("static",))
-def predictions(
-    static: Experiment,
-    params: PyTree,
-    batch_stats: PyTree,
-    data: DeviceData,
-    hyper: dict[str, Array],
-    index: Int[Array, " batch"],
-) -> Real[Array, "batch ..."]:
-    """What the network says of some images of the data set, in evaluation mode."""
-    experiment = merge(static, hyper)
-    images, _ = gather(data, index)
-    return experiment.loss.predictions(tested(experiment, params, batch_stats, images))

@@ -22,7 +22,9 @@ PURE = (
     "jaxcv.optimizers",
     "jaxcv.schedules",
     "jaxcv.lbfgs",
+    "jaxcv.device_data",
     "jaxcv.training",
+    "jaxcv.evaluation",
     "jaxcv.experiment",
     "jaxcv.course",
 )

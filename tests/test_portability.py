@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from jax import export
 
-from jaxcv import Experiment, training
+from jaxcv import Experiment, device_data, training
 from jaxcv.experiment import DataDependent, split
 
 ROOT = Path(__file__).parents[1]
@@ -68,13 +68,13 @@ def image_shape(experiment: Experiment) -> tuple[int, int, int]:
 def lowered(experiment: Experiment, platform: str) -> str:
     """The module of the experiment's train chunk."""
     static, numbers = split(experiment)
-    hyper = training.arrays(numbers, experiment)
+    hyper = device_data.arrays(numbers, experiment)
     shape = image_shape(experiment)
     state = jax.eval_shape(lambda: training.initial_state(static, jax.random.key(0), hyper, shape))
-    dtype = training.parameter_dtype(experiment)
+    dtype = device_data.parameter_dtype(experiment)
     batch = experiment.batch_size or 64
     array: Any = jax.ShapeDtypeStruct
-    data = training.DeviceData(
+    data = device_data.DeviceData(
         array((STEPS * batch, *shape), np.uint8),
         array((STEPS * batch,), np.int32),
         array(shape[-1:], dtype),

@@ -97,7 +97,10 @@ def test_a_signal_saves_the_state_and_says_so(compiled, number, status):
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    try:
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == status, err
     assert len(err.splitlines()) == 1, err
     assert "--resume" in err

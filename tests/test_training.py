@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcv import models, training
+from jaxcv import device_data, evaluation, models, training
 from jaxcv.augment import AlternatingFlip, ReflectedTranslation
 from jaxcv.experiment import Experiment, split
 from jaxcv.grouped import LookaheadSGD, Muon
@@ -227,7 +227,7 @@ def test_a_batch_of_all_images_is_a_step_on_them_as_they_lie():
     assert int(got.totals["count"]) == 61
     for a, b in zip(jax.tree.leaves(got.params), jax.tree.leaves(expected.params), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
-    assert "gather" not in str(jax.make_jaxpr(lambda d: training.gather(d, None))(data))
+    assert "gather" not in str(jax.make_jaxpr(lambda d: device_data.gather(d, None))(data))
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 8, 37])
@@ -411,7 +411,7 @@ def test_nothing_is_counted_where_nothing_is_held_out():
 @pytest.mark.parametrize(("size", "length"), [(0, 0), (1, 1), (250, 250), (3, 251), (251, 251)])
 def test_padding_fills_whole_batches(size, length):
     index = np.arange(1, size + 1, dtype=np.int32)
-    got = training.padded(index, length)
+    got = evaluation.padded(index, length)
     assert len(got) == 250 * max(1, -(-length // 250))
     np.testing.assert_array_equal(got[:size], index)
     assert not got[size:].any()
@@ -423,8 +423,8 @@ def test_padding_fills_whole_batches(size, length):
 @pytest.mark.parametrize("kind", ["mean_pixel", "standardize"])
 def test_normalisation_is_of_the_training_images_alone(kind):
     it = experiment(normalization=kind)
-    data = training.place(DATA, it)
-    got, labels = training.gather(data, jnp.arange(len(DATA.images)))
+    data = device_data.place(DATA, it)
+    got, labels = device_data.gather(data, jnp.arange(len(DATA.images)))
     got = np.asarray(got)
     np.testing.assert_array_equal(labels, DATA.labels)
     pixels = DATA.images / 255
@@ -437,13 +437,13 @@ def test_normalisation_is_of_the_training_images_alone(kind):
 def test_floats_are_what_the_network_sees(rng):
     images = rng.uniform(0.1, 0.9, DATA.images.shape).astype(np.float32)
     floats = dataclasses.replace(DATA, images=images)
-    data = training.place(floats, experiment(normalization="standardize"))
+    data = device_data.place(floats, experiment(normalization="standardize"))
     index = jnp.asarray([3, 0, 7])
-    got, labels = training.gather(data, index)
+    got, labels = device_data.gather(data, index)
     np.testing.assert_array_equal(got, images[index])
     np.testing.assert_array_equal(labels, DATA.labels[index])
     np.testing.assert_array_equal(images * np.asarray(data.multiplier) - data.offset, images)
-    got, labels = training.gather(data, None)
+    got, labels = device_data.gather(data, None)
     np.testing.assert_array_equal(got, images)
     np.testing.assert_array_equal(labels, DATA.labels)
 
@@ -451,13 +451,15 @@ def test_floats_are_what_the_network_sees(rng):
 def test_a_channel_that_never_varies_is_not_divided():
     images = np.full((4, 2, 2, 2), 51, np.uint8)
     images[..., 1] = np.arange(4)[:, None, None]
-    multiplier, offset = training.normalization(images, np.arange(4, dtype=np.int32), "standardize")
+    multiplier, offset = device_data.normalization(
+        images, np.arange(4, dtype=np.int32), "standardize"
+    )
     assert np.isfinite([multiplier, offset]).all()
     assert (multiplier[0], offset[0]) == (pytest.approx(1 / 255), pytest.approx(0.2))
 
 
 def test_the_images_stay_bytes_on_the_device():
-    data = training.place(DATA, experiment())
+    data = device_data.place(DATA, experiment())
     assert data.images.dtype == np.uint8
     assert data.images.nbytes == DATA.images.nbytes
 

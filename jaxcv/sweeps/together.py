@@ -13,13 +13,14 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, PyTree
 
-from jaxcv import training
+from jaxcv import evaluation, training
 from jaxcv.course import Numbers
 from jaxcv.data.dataset import Dataset
+from jaxcv.device_data import DeviceData
 from jaxcv.experiment import Experiment, Views
 from jaxcv.programs import Pace, Program
 from jaxcv.sweeps.lanes import Clock, Lane, Outcome, Stopped
-from jaxcv.training import DeviceData, TrainState
+from jaxcv.training import TrainState
 
 # Of states whose lanes lie along a first axis, what all lanes share: they are at the same step.
 _LANES = cast(Any, TrainState)(params=0, batch_stats=0, opt_state=0, step=None, key=0, totals=0)
@@ -52,7 +53,7 @@ def evaluate_lanes(
     count: Int[Array, ""],
 ) -> dict[str, Array]:
     """`evaluate` for each lane, on the same images."""
-    evaluate = functools.partial(training.evaluate, static)
+    evaluate = functools.partial(evaluation.evaluate, static)
     return jax.vmap(evaluate, in_axes=(0, 0, None, 0, None, None))(
         params, batch_stats, data, hypers, index, count
     )

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcv import training
+from jaxcv import device_data, training
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment, split
 from jaxcv.losses import CrossEntropy, Loss
@@ -61,7 +61,7 @@ class Lane(NamedTuple):
     """A state before the step, and the images of the step."""
 
     state: training.TrainState
-    data: training.DeviceData
+    data: device_data.DeviceData
     order: Any
 
 
@@ -114,7 +114,7 @@ def _key(name: str) -> Any:
 def lane(experiment: Experiment, shape: tuple[int, int, int], seed: int) -> Lane:
     """A state and a batch of random images, in float32."""
     rng = np.random.default_rng(seed + 1000)
-    data = training.DeviceData(
+    data = device_data.DeviceData(
         images=jnp.asarray(rng.integers(0, 256, (BATCH, *shape)), np.uint8),
         labels=jnp.asarray(rng.integers(0, 10, BATCH), np.int32),
         multiplier=jnp.full(CHANNELS, 1 / 255, np.float32),
@@ -189,7 +189,7 @@ def _chunk(experiment: Experiment, lane: Lane) -> training.TrainState:
     static, hyper = split(experiment)
     # The state is donated: it gets arrays of its own.
     state = jax.tree.map(jnp.array, lane.state)
-    numbers = training.arrays(hyper, experiment)
+    numbers = device_data.arrays(hyper, experiment)
     return training.train_chunk(static, state, lane.data, lane.order, numbers, np.int32(1))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxcv import models, reference, training
+from jaxcv import device_data, models, reference, training
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
 from jaxcv.inspection import inspect
@@ -128,7 +128,7 @@ def test_the_whitening_is_of_the_training_images_and_stays():
     it = Experiment(model=SMALL, optimizer=SGD(0.1), batch_size=8, normalization="standardize")
     program = prepare(it, data)
     states = [program.initial_state(seed) for seed in (0, 1)]
-    pixels = training.gather(program.data, jnp.asarray(data.train))[0]
+    pixels = device_data.gather(program.data, jnp.asarray(data.train))[0]
     expected = np.asarray(SMALL.data_statistics(pixels)["Whitening_0"]["kernel"])
     assert np.abs(expected).max() > 0
     for state in states:
@@ -158,7 +158,7 @@ def test_the_initial_loss_is_near_chance():
     )
     program = prepare(it, data)
     state = program.initial_state(0)
-    images, labels = training.gather(program.data, jnp.asarray(data.train))
+    images, labels = device_data.gather(program.data, jnp.asarray(data.train))
     logits, _ = training.apply(it, state.params, state.batch_stats, images, True)
     loss = it.loss.totals(logits, images, labels, state.params)["loss"] / 64
     # The logits' deviation is about 1/√28 of what the maxima measure, which is about 2.

@@ -2,7 +2,7 @@
 
 import sys
 
-from jaxcv import runtime
+from jaxcv import device_data, runtime
 
 # First of all, as a script does: it may start the process anew with other settings.
 runtime.set_up()
@@ -81,7 +81,7 @@ class Worker:
         )
 
         @jax.jit
-        def bare_forward(state: training.TrainState, data: training.DeviceData):
+        def bare_forward(state: training.TrainState, data: device_data.DeviceData):
             images = data.images.astype(data.multiplier.dtype) * data.multiplier - data.offset
             return training.apply(experiment, state.params, state.batch_stats, images, False)[0]
 
