@@ -26,9 +26,9 @@ AXES = {"learning_rate": [1e-4, 1e-3, 3e-3, 1e-2]}
 def cluster():
     """A head that computes nothing and two nodes of one processor each."""
     ray = pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0}, connect=False)
+    cluster = pytest.importorskip("ray.cluster_utils").Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0}, connect=False
+    )
     cluster.add_node(num_cpus=1)
     ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
     yield cluster
