@@ -73,7 +73,13 @@ CHUNKED = {
 }
 
 
-@pytest.mark.parametrize("name", CHUNKED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.every_script if name == "muon" else ())
+        for name in CHUNKED
+    ],
+)
 def test_chunks_of_any_lengths_give_the_same_bits(name):
     program = prepare(experiment(**CHUNKED[name]), DATA)
     assert program.steps_per_epoch == 4
