@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Real
 
 from jaxcv.errors import UserError
+from jaxcv.extras import require
 
 _PREFERRED = "data"
 _SHAPES = "(N, 3, H, W) or (N, H, W, 3)"
@@ -27,12 +28,7 @@ def read_images(path: Path, key: str | None = None) -> Real[np.ndarray, "n heigh
         UserError: h5py is not installed, there is no such file, it is no HDF5 file or a damaged
             one, no data set in it fits or more than one, or one holds NaN or infinite numbers.
     """
-    try:
-        import h5py
-    except ImportError:
-        raise UserError(
-            "--data-file needs h5py, which is not installed: pip install 'jaxcv[autoencoder]'"
-        ) from None
+    h5py = require("h5py", "autoencoder")
     if not path.is_file():
         raise UserError(f"{path}: no such file; --data-file must be an HDF5 file")
     try:

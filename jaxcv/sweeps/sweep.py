@@ -114,7 +114,7 @@ def sweep(
         look(path, plan)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
-    trainer = Trainer(lane_mode, lanes, verify)
+    trainer = Trainer(lane_mode, lanes, verify, note=print)
     if executor is None:
         executor = Local(trainer, lanes)
         # What does not fit is refused here, before a workdir is claimed.

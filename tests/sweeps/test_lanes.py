@@ -132,7 +132,6 @@ def test_all_at_once_agree_with_lone_runs(name, lanes):
 
 @pytest.mark.parametrize("run", [in_turn, functools.partial(together, width=WIDTH)])
 def test_a_lane_that_diverges_touches_no_other(run):
-    program = prepared("dense")
     base = KINDS["dense"]
     calm = [
         dataclasses.replace(base, optimizer=SGD(0.01), seed=0),
