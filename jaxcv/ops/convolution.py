@@ -1,8 +1,9 @@
 """Two-dimensional convolution (cross-correlation, as deep learning has it) with a fast gradient.
 
 On CPU the gradients are ours (:mod:`jaxcv.ops.input_gradients` and
-:mod:`jaxcv.ops.filter_gradients`); on every other platform they are those that autodiff derives
-from the plain convolution. The choice follows the platform that a program is lowered for.
+:mod:`jaxcv.ops.filter_gradients`), and so is the form of convolutions of few features
+(:mod:`jaxcv.ops.narrow`); every other platform is given the plain convolution and the gradients
+that autodiff derives from it. The choice follows the platform that a program is lowered for.
 """
 
 import functools
@@ -16,6 +17,7 @@ from jaxtyping import Float
 from jaxcv.ops.arrays import Values, as_bias, as_images, as_kernel
 from jaxcv.ops.filter_gradients import filter_gradient
 from jaxcv.ops.input_gradients import input_gradient
+from jaxcv.ops.narrow import columns_at_once, convolve
 from jaxcv.ops.padding import DIMENSIONS, Padding, Pads, Pair, Steps, as_pads, as_pair, output_size
 
 
@@ -131,11 +133,23 @@ def _plain(x: Array, kernel: Array, stride: Pair, pads: Pads, precision) -> Arra
     )
 
 
-_convolve = jax.custom_vjp(_plain, nondiff_argnums=(2, 3, 4))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _convolve(x: Array, kernel: Array, stride: Pair, pads: Pads, precision) -> Array:
+    window = (kernel.shape[0], kernel.shape[1])
+    _, columns = output_size((x.shape[1], x.shape[2]), window, stride, pads)
+    together = columns_at_once(kernel.shape, stride, columns)
+    default = functools.partial(_plain, stride=stride, pads=pads, precision=precision)
+    if together == 1:
+        return default(x, kernel)
+
+    def cpu(x: Array, kernel: Array) -> Array:
+        return convolve(x, kernel, pads, together, precision)
+
+    return lax.platform_dependent(x, kernel, cpu=cpu, default=default)
 
 
 def _forward(x: Array, kernel: Array, stride: Pair, pads: Pads, precision):
-    return _plain(x, kernel, stride, pads, precision), (x, kernel)
+    return _convolve(x, kernel, stride, pads, precision), (x, kernel)
 
 
 def _backward(stride: Pair, pads: Pads, precision, residuals: tuple[Array, Array], dy: Array):

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxcv.ops.filter_gradient_table import WHOLE, filter_form
+from jaxcv.ops.narrow import columns_at_once, overlaid, side_by_side
 from jaxcv.ops.padding import DIMENSIONS, Pads, Pair
 
 
@@ -23,7 +24,8 @@ def filter_gradient(x: Array, dy: Array, window: Pair, stride: Pair, pads: Pads)
     if images == WHOLE:
         gradient = _product(padded[:, :: stride[0], :: stride[1]], dy)
     else:
-        gradient = _parts(padded, dy, window, stride, images)
+        together = columns_at_once((*window, x.shape[3], dy.shape[3]), stride, dy.shape[2])
+        gradient = _parts(padded, dy, window, stride, images, together)
     return gradient.astype(x.dtype)
 
 
@@ -47,10 +49,13 @@ def _product(x: Array, dy: Array) -> Array:
 
 
 # Compiled once for each shape, since an eager loop would be compiled at every call.
-@functools.partial(jax.jit, static_argnums=(2, 3, 4))
-def _parts(x: Array, dy: Array, window: Pair, stride: Pair, images: int) -> Array:
-    """The sum of convolutions, each of so many images."""
+@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
+def _parts(
+    x: Array, dy: Array, window: Pair, stride: Pair, images: int, together: int = 1
+) -> Array:
+    """The sum of convolutions, each of so many images; columns ``together`` if stride is 1."""
     wide = jnp.promote_types(x.dtype, jnp.float32)
+    dy = side_by_side(dy, together)
 
     def part(x: Array, dy: Array) -> Array:
         return lax.conv_general_dilated(
@@ -58,15 +63,15 @@ def _parts(x: Array, dy: Array, window: Pair, stride: Pair, images: int) -> Arra
             dy.transpose(1, 2, 0, 3),
             (1, 1),
             "VALID",
-            rhs_dilation=stride,
+            rhs_dilation=(stride[0], stride[1] * together),
             dimension_numbers=DIMENSIONS,
             preferred_element_type=wide,
         )
 
     count = x.shape[0] // images
     if count == 1:
-        return part(x, dy).transpose(1, 2, 0, 3)
+        return overlaid(part(x, dy), together).transpose(1, 2, 0, 3)
     parts = (x.reshape(count, images, *x.shape[1:]), dy.reshape(count, images, *dy.shape[1:]))
-    start = jnp.zeros((x.shape[3], *window, dy.shape[3]), wide)
+    start = jnp.zeros((x.shape[3], window[0], window[1] + together - 1, dy.shape[3]), wide)
     total, _ = lax.scan(lambda total, pair: (total + part(*pair), None), start, parts)
-    return total.transpose(1, 2, 0, 3)
+    return overlaid(total, together).transpose(1, 2, 0, 3)

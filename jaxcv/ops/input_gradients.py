@@ -11,9 +11,10 @@ With y[n, p, q, o] = Σ_{i, j, c} x̂[n, p·s + i, q·s + j, c] · k[i, j, c, o]
 import dataclasses
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
-from jaxcv.ops.padding import DIMENSIONS, Pads, Pair
+from jaxcv.ops.narrow import columns_at_once, convolve
+from jaxcv.ops.padding import Pads, Pair
 
 
 def input_gradient(dy: Array, kernel: Array, size: Pair, stride: Pair, pads: Pads) -> Array:
@@ -62,7 +63,6 @@ def _part(dy: Array, turned: Array, v: _Phase, h: _Phase, stride: Pair) -> Array
         (p.taps - 1 - p.base, p.count + p.base - m)
         for p, m in zip((v, h), dy.shape[1:3], strict=True)
     ]
-    elements = turned[v.first :: stride[0], h.first :: stride[1]]
-    return lax.conv_general_dilated(
-        dy, jnp.flip(elements, (0, 1)), (1, 1), edges, dimension_numbers=DIMENSIONS
-    )
+    elements = jnp.flip(turned[v.first :: stride[0], h.first :: stride[1]], (0, 1))
+    together = columns_at_once(elements.shape, (1, 1), h.count)
+    return convolve(dy, elements, (edges[0], edges[1]), together)

@@ -52,6 +52,8 @@ class Convolution(Op):
         convolution((2, 4, 4, 2), (3, 3, 2, 2), 2, "same", "normal", "bfloat16"),
         convolution((2, 4, 4, 2), (3, 3, 2, 2), 1, "valid", "normal", "float16"),
         convolution((300, 2, 2, 1), (2, 2, 1, 1), 1, "same", "normal"),
+        convolution((2, 4, 4, 2), (3, 3, 2, 17), 1, "same"),  # too many features for ops.narrow
+        convolution((2, 5, 6, 5), (3, 4, 5, 6), 1, "valid", "normal"),  # 1 column at once
     )
 
     def draw(self, setting, rng):
