@@ -7,6 +7,7 @@ hidden layers are two wide at least carries w·x as relu(w·x) − relu(−w·x)
 least squares.
 """
 
+import functools
 import itertools
 
 import jax
@@ -38,9 +39,13 @@ def with_kernels(kernels) -> dict:
     }
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def computed(widths: tuple[int, ...], kernels, x: jax.Array) -> jax.Array:
+    return jnp.asarray(network(widths).apply(with_kernels(kernels), x[:, None, :, None]))[:, 0]
+
+
 def outputs(widths: tuple[int, ...], kernels, x: np.ndarray) -> np.ndarray:
-    images = jnp.asarray(x)[:, None, :, None]
-    return np.asarray(network(widths).apply(with_kernels(kernels), images))[:, 0]
+    return np.asarray(computed(widths, kernels, x))
 
 
 def layers(inputs: int, widths: tuple[int, ...]) -> list[tuple[int, int]]:
