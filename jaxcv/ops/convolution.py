@@ -133,8 +133,7 @@ def _plain(x: Array, kernel: Array, stride: Pair, pads: Pads, precision) -> Arra
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _convolve(x: Array, kernel: Array, stride: Pair, pads: Pads, precision) -> Array:
+def _by_platform(x: Array, kernel: Array, stride: Pair, pads: Pads, precision) -> Array:
     window = (kernel.shape[0], kernel.shape[1])
     _, columns = output_size((x.shape[1], x.shape[2]), window, stride, pads)
     together = columns_at_once(kernel.shape, stride, columns)
@@ -148,8 +147,11 @@ def _convolve(x: Array, kernel: Array, stride: Pair, pads: Pads, precision) -> A
     return lax.platform_dependent(x, kernel, cpu=cpu, default=default)
 
 
+_convolve = jax.custom_vjp(_by_platform, nondiff_argnums=(2, 3, 4))
+
+
 def _forward(x: Array, kernel: Array, stride: Pair, pads: Pads, precision):
-    return _convolve(x, kernel, stride, pads, precision), (x, kernel)
+    return _by_platform(x, kernel, stride, pads, precision), (x, kernel)
 
 
 def _backward(stride: Pair, pads: Pads, precision, residuals: tuple[Array, Array], dy: Array):
