@@ -23,9 +23,17 @@ x → features        size  product per  product    one           parts  ideal
 ==================  ====  ===========  =========  ============  =====  =====
 
 Hence a product for kernels of one element, and parts for all others.
+
+A convolution whose output is so small (features by kernel elements) runs on one core where it has
+between 17 and 64 features (on more by splitting the sum, or the features). Eight parts that stand
+side by side in the program, rather than in a loop, run on as many cores. Milliseconds of wall time
+on two cores, 128 images, 3×3: 16×16×64→64 30 against 40, 8×8×64→64 7.4 against 10.5; training steps
+of whole networks: cnn 101 against 122, cnn_global_pool 58 against 71. Networks with 32 features in
+a layer gain nothing and compile longer.
 """
 
 import math
+from typing import NamedTuple
 
 _PANEL = 2**20
 """Elements of a packed panel of patches that stay in a second-level cache of some megabytes."""
@@ -33,9 +41,22 @@ _PANEL = 2**20
 WHOLE = 0
 """One matrix product over the whole batch."""
 
+_ABREAST = range(8, 17)
+"""How many parts may stand side by side: more compile for longer than they gain."""
 
-def filter_form(x: tuple[int, ...], dy: tuple[int, ...], window: tuple[int, int]) -> int:
-    """Returns how many images each convolution takes, or WHOLE for a matrix product.
+_ONE_CORE = range(33, 65)
+"""Features with which XLA:CPU's convolution leaves a core idle, and parts abreast use it."""
+
+
+class Form(NamedTuple):
+    """How the gradient of a kernel is computed: ``images`` at a time, or WHOLE."""
+
+    images: int
+    abreast: bool = False
+
+
+def filter_form(x: tuple[int, ...], dy: tuple[int, ...], window: tuple[int, int]) -> Form:
+    """Returns how many images each convolution takes, and whether they stand side by side.
 
     Args:
         x: shape of the input, (batch, height, width, channels).
@@ -43,7 +64,16 @@ def filter_form(x: tuple[int, ...], dy: tuple[int, ...], window: tuple[int, int]
         window: rows and columns of the kernel.
     """
     if window == (1, 1):
-        return WHOLE
-    positions = dy[1] * dy[2]
+        return Form(WHOLE)
+    batch, positions = x[0], dy[1] * dy[2]
     wanted = _PANEL // (positions * max(math.prod(window) * x[3], 4 * dy[3]))
-    return max((n for n in range(1, min(x[0], wanted) + 1) if x[0] % n == 0), default=1)
+    images = _divisor(batch, wanted)
+    wider = _divisor(batch, batch // _ABREAST.start)
+    if dy[3] in _ONE_CORE and batch // wider in _ABREAST and wider <= 4 * images:
+        return Form(wider, abreast=True)
+    return Form(images)
+
+
+def _divisor(batch: int, most: int) -> int:
+    """The largest number up to ``most`` that divides the batch."""
+    return max((n for n in range(1, min(batch, most) + 1) if batch % n == 0), default=1)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxcv.ops.filter_gradient_table import WHOLE, filter_form
+from jaxcv.ops.filter_gradient_table import WHOLE, Form, filter_form
 from jaxcv.ops.narrow import columns_at_once, overlaid, side_by_side
 from jaxcv.ops.padding import DIMENSIONS, Pads, Pair
 
@@ -20,12 +20,12 @@ from jaxcv.ops.padding import DIMENSIONS, Pads, Pair
 def filter_gradient(x: Array, dy: Array, window: Pair, stride: Pair, pads: Pads) -> Array:
     """Returns ∂L/∂kernel in the form that the table chooses, added up in float32 at least."""
     padded = _padded(x, dy, window, stride, pads)
-    images = filter_form(x.shape, dy.shape, window)
-    if images == WHOLE:
+    form = filter_form(x.shape, dy.shape, window)
+    if form.images == WHOLE:
         gradient = _product(padded[:, :: stride[0], :: stride[1]], dy)
     else:
         together = columns_at_once((*window, x.shape[3], dy.shape[3]), stride, dy.shape[2])
-        gradient = _parts(padded, dy, window, stride, images, together)
+        gradient = _parts(padded, dy, window, stride, form, together)
     return gradient.astype(x.dtype)
 
 
@@ -50,17 +50,19 @@ def _product(x: Array, dy: Array) -> Array:
 
 # Compiled once for each shape, since an eager loop would be compiled at every call.
 @functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
-def _parts(
-    x: Array, dy: Array, window: Pair, stride: Pair, images: int, together: int = 1
-) -> Array:
+def _parts(x: Array, dy: Array, window: Pair, stride: Pair, form: Form, together: int) -> Array:
     """The sum of convolutions, each of so many images; columns ``together`` if stride is 1."""
     wide = jnp.promote_types(x.dtype, jnp.float32)
     dy = side_by_side(dy, together)
+    count = x.shape[0] // form.images
+    # [part, channels, rows, columns, image] and [part, rows, columns, image, features]
+    xs = x.reshape(count, form.images, *x.shape[1:]).swapaxes(1, 4)
+    dys = jnp.moveaxis(dy.reshape(count, form.images, *dy.shape[1:]), 1, 3)
 
     def part(x: Array, dy: Array) -> Array:
         return lax.conv_general_dilated(
-            x.transpose(3, 1, 2, 0),
-            dy.transpose(1, 2, 0, 3),
+            x,
+            dy,
             (1, 1),
             "VALID",
             rhs_dilation=(stride[0], stride[1] * together),
@@ -68,10 +70,13 @@ def _parts(
             preferred_element_type=wide,
         )
 
-    count = x.shape[0] // images
     if count == 1:
-        return overlaid(part(x, dy), together).transpose(1, 2, 0, 3)
-    parts = (x.reshape(count, images, *x.shape[1:]), dy.reshape(count, images, *dy.shape[1:]))
-    start = jnp.zeros((x.shape[3], window[0], window[1] + together - 1, dy.shape[3]), wide)
-    total, _ = lax.scan(lambda total, pair: (total + part(*pair), None), start, parts)
+        total = part(xs[0], dys[0])
+    elif form.abreast:
+        # Turned all at once: a kernel for each part would have to be compiled.
+        xs, dys = lax.optimization_barrier((xs, dys))
+        total = sum((part(xs[n], dys[n]) for n in range(1, count)), part(xs[0], dys[0]))
+    else:
+        start = jnp.zeros((x.shape[3], window[0], window[1] + together - 1, dy.shape[3]), wide)
+        total, _ = lax.scan(lambda total, pair: (total + part(*pair), None), start, (xs, dys))
     return overlaid(total, together).transpose(1, 2, 0, 3)

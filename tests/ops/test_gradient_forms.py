@@ -7,7 +7,7 @@ import pytest
 
 from jaxcv import reference
 from jaxcv.ops import filter_gradients
-from jaxcv.ops.filter_gradient_table import WHOLE, filter_form
+from jaxcv.ops.filter_gradient_table import WHOLE, Form, filter_form
 from jaxcv.ops.input_gradients import input_gradient
 from jaxcv.ops.padding import as_pads, as_pair
 
@@ -39,10 +39,11 @@ def example(rng: np.random.Generator, image, window, stride, padding):
 @pytest.mark.parametrize(("image", "window", "stride", "padding"), GEOMETRIES, ids=str)
 def test_filter_gradient_forms(rng, monkeypatch, image, window, stride, padding):
     x, _, dy, steps, pads, (_, expected, _) = example(rng, image, window, stride, padding)
-    for images in (2, 6, WHOLE) if window == (1, 1) else (2, 6):
-        monkeypatch.setattr(filter_gradients, "filter_form", lambda *_, images=images: images)
+    forms = [Form(2), Form(6), Form(2, abreast=True)]
+    for form in [*forms, Form(WHOLE)] if window == (1, 1) else forms:
+        monkeypatch.setattr(filter_gradients, "filter_form", lambda *_, form=form: form)
         result = filter_gradients.filter_gradient(x, dy, window, steps, pads)
-        np.testing.assert_array_equal(result, expected, f"{images} images")
+        np.testing.assert_array_equal(result, expected, str(form))
 
 
 @pytest.mark.parametrize(("image", "window", "stride", "padding"), GEOMETRIES, ids=str)
@@ -53,7 +54,7 @@ def test_input_gradient(rng, image, window, stride, padding):
 
 def test_parts_of_16_bits_are_added_up_in_32(monkeypatch):
     # 600 parts of 1 would stay at 256 in bfloat16.
-    monkeypatch.setattr(filter_gradients, "filter_form", lambda *_: 1)
+    monkeypatch.setattr(filter_gradients, "filter_form", lambda *_: Form(1))
     ones = jnp.ones((600, 1, 1, 1), jnp.bfloat16)
     result = filter_gradients.filter_gradient(ones, ones, (1, 1), (1, 1), ((0, 0), (0, 0)))
     assert result.dtype == jnp.bfloat16
@@ -61,21 +62,25 @@ def test_parts_of_16_bits_are_added_up_in_32(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("x", "features", "window", "images"),
+    ("x", "features", "window", "form"),
     [
-        ((128, 32, 32, 3), 64, (3, 3), 4),
-        ((128, 16, 16, 64), 64, (3, 3), 4),
-        ((125, 16, 16, 64), 64, (3, 3), 5),
-        ((127, 16, 16, 64), 64, (3, 3), 1),
-        ((128, 8, 8, 64), 64, (3, 3), 16),
-        ((2, 8, 8, 16), 16, (3, 3), 2),
-        ((3, 512, 512, 64), 64, (3, 3), 1),
-        ((128, 8, 8, 64), 64, (1, 1), WHOLE),
+        ((128, 32, 32, 3), 64, (3, 3), Form(16, abreast=True)),
+        ((128, 16, 16, 64), 64, (3, 3), Form(16, abreast=True)),
+        ((50, 16, 16, 64), 64, (3, 3), Form(5, abreast=True)),
+        ((1024, 16, 16, 64), 64, (3, 3), Form(4)),  # too large a panel
+        ((125, 16, 16, 64), 64, (3, 3), Form(5)),  # 25 would be too many
+        ((127, 16, 16, 64), 64, (3, 3), Form(1)),
+        ((128, 8, 8, 64), 64, (3, 3), Form(16, abreast=True)),
+        ((128, 8, 8, 64), 32, (3, 3), Form(16)),
+        ((128, 8, 8, 64), 128, (3, 3), Form(16)),
+        ((2, 8, 8, 16), 16, (3, 3), Form(2)),
+        ((3, 512, 512, 64), 64, (3, 3), Form(1)),
+        ((128, 8, 8, 64), 64, (1, 1), Form(WHOLE)),
     ],
     ids=str,
 )
-def test_the_table_chooses(x, features, window, images):
-    assert filter_form(x, (*x[:3], features), window) == images
+def test_the_table_chooses(x, features, window, form):
+    assert filter_form(x, (*x[:3], features), window) == form
 
 
 def test_one_program_for_all_batches_of_a_size(rng):

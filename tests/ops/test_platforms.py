@@ -64,8 +64,8 @@ def test_accelerators_are_given_the_plain_operations(platform: str, stride: int)
 def test_cpu_is_given_its_own_forms(stride: int):
     found = operations(ours, stride, "cpu")
     assert found["select_and_scatter"] == found["custom_call"] == 0
-    # A convolution for each phase of a strided gradient.
-    assert found["convolution"] == 2 + stride**2
+    # One forward, eight parts of the batch abreast, one for each phase of a strided gradient.
+    assert found["convolution"] == 1 + 8 + stride**2
 
 
 def test_the_choice_leaves_no_condition_in_the_loop():
