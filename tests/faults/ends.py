@@ -3,6 +3,7 @@
 import contextlib
 import io
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -32,7 +33,13 @@ def ended(command: Callable[[], Any], seconds: int = 120) -> tuple[int, list[str
     """
     err, out = io.StringIO(), io.StringIO()
     status, value = 0, None
-    with _limited(seconds), contextlib.redirect_stderr(err), contextlib.redirect_stdout(out):
+    with (
+        warnings.catch_warnings(),
+        _limited(seconds),
+        contextlib.redirect_stderr(err),
+        contextlib.redirect_stdout(out),
+    ):
+        warnings.simplefilter("default")  # in the tests they are errors
         try:
             with exits("jaxcv"):
                 value = command()
