@@ -16,7 +16,7 @@ from jaxcv.errors import UserError
 
 _ADDRESS = "JAX_COORDINATOR_ADDRESS"
 # Within which all must have come; jaxlib tries for twice as long.
-_SECONDS = 30
+_SECONDS = 60
 _ENDED = "another process of this run has ended; start all of them again with --resume"
 
 # The service by which processes find each other. JAX would run it in process 0 and, once that one
