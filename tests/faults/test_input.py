@@ -124,7 +124,7 @@ def flags_of(experiment: Experiment) -> dict[str, Any]:
 
 def near(value: Any, rng: np.random.Generator) -> Any:
     """A value that may do in another's place."""
-    if type(value) in (int, float):
+    if type(value) in (int, float) and abs(value) < 1e300:
         factor = (0, 0.3, 0.5, 1, 2, 3)[rng.integers(6)]
         return round(value * factor) if isinstance(value, int) else value * factor
     if isinstance(value, tuple | list):
