@@ -35,7 +35,7 @@ def damaged(content: bytes, rng: np.random.Generator, cut: bool) -> bytes:
     return content[:position] + bytes([changed]) + content[position + 1 :]
 
 
-@pytest.mark.parametrize(("seed", "cases"), by_tier(40, 100, 500))
+@pytest.mark.parametrize(("seed", "cases"), by_tier(20, 100, 500))
 def test_every_damaged_checkpoint_is_noticed(tmp_path, seed, cases):
     fresh = prepare(EXPERIMENT, tiny.dataset()).initial_state(3)
 
@@ -121,7 +121,7 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-@pytest.mark.parametrize(("seed", "cases"), by_tier(4, 24, 84))  # 84 of each of six are 504
+@pytest.mark.parametrize(("seed", "cases"), by_tier(2, 24, 84))  # 84 of each of six are 504
 def test_damaged_data_are_one_line_or_the_same_data(kind, tmp_path, record_property, seed, cases):
     source = SOURCES[kind](tmp_path / "data")
     whole = source.read()

@@ -132,7 +132,7 @@ def near(value: Any, rng: np.random.Generator) -> Any:
     return (not value) if isinstance(value, bool) else value
 
 
-@pytest.mark.parametrize(("seed", "cases"), by_tier(6, 200, 1000))
+@pytest.mark.parametrize(("seed", "cases"), by_tier(3, 200, 1000))
 def test_random_flags(tmp_path, record_property, seed, cases):
     flags = {name: flags_of(experiment_of(name)) for name in SCRIPTS}
     rng = np.random.default_rng(seed)
@@ -170,7 +170,7 @@ def changed(record: Any, rng: np.random.Generator) -> Any:
     return near(record, rng) if rng.random() < 0.6 else JUNK[rng.integers(len(JUNK))]
 
 
-@pytest.mark.parametrize(("seed", "cases"), by_tier(6, 200, 1000))
+@pytest.mark.parametrize(("seed", "cases"), by_tier(3, 200, 1000))
 def test_random_experiment_files(tmp_path, record_property, seed, cases):
     records = [to_json(experiment_of(name)) for name in SCRIPTS]
     rng = np.random.default_rng(seed)

@@ -17,9 +17,17 @@ from tests.faults.subjects import SUBJECTS
 from tests.tiny import with_settings
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
 @pytest.mark.parametrize(
-    "delay", [0.3, *(pytest.param(d, marks=pytest.mark.faults) for d in (0.01, 0.1, 0.7, 1.3))]
+    ("number", "delay"),
+    [
+        (signal.SIGTERM, 0.3),
+        pytest.param(signal.SIGINT, 0.3, marks=pytest.mark.faults),
+        *(
+            pytest.param(number, delay, marks=pytest.mark.faults)
+            for number in (signal.SIGTERM, signal.SIGINT)
+            for delay in (0.01, 0.1, 0.7, 1.3)
+        ),
+    ],
 )
 def test_a_signal_saves_within_two_chunks_time(
     tmp_path: Path, monkeypatch, record_property, number, delay
