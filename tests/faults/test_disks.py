@@ -32,7 +32,7 @@ def small(tmp_path: Path):
     [
         2200,
         *(pytest.param(k, marks=pytest.mark.faults) for k in (8, 400, 1000, 1500, 3000)),
-        *(pytest.param(k, marks=pytest.mark.deep) for k in range(600, 3400, 200)),
+        *(pytest.param(k, marks=pytest.mark.deep) for k in range(550, 3350, 200)),
     ],
 )
 def test_a_full_disk_is_one_line(small, tmp_path, kilobytes):
