@@ -17,6 +17,10 @@ from jaxcv.errors import UserError
 _ADDRESS = "JAX_COORDINATOR_ADDRESS"
 # Within which all must have come; jaxlib tries for twice as long.
 _SECONDS = 60
+# After which a silent process counts as dead, and jaxlib aborts the others: later than anything
+# that they wait for fails with an exception. A process that dies closes its connections, which is
+# noticed at once while training; only a machine that vanishes is silent.
+_HEARTBEAT = 600
 _ENDED = "another process of this run has ended; start all of them again with --resume"
 
 # The service by which processes find each other. JAX would run it in process 0 and, once that one
@@ -26,7 +30,9 @@ _SERVICE = """
 import os, sys, time
 from jaxlib import _jax
 address, processes = sys.argv[1], int(sys.argv[2])
-service = _jax.get_distributed_runtime_service(address, processes, heartbeat_timeout=100)
+service = _jax.get_distributed_runtime_service(
+    address, processes, heartbeat_timeout=int(sys.argv[3])
+)
 print("ready", flush=True)
 if not sys.stdin.read(1):
     time.sleep(30)
@@ -56,6 +62,7 @@ def join() -> None:
                 processes,
                 process,
                 initialization_timeout=_SECONDS,
+                heartbeat_timeout_seconds=_HEARTBEAT,
                 coordinator_bind_address=address,
             )
         except (RuntimeError, ValueError) as error:
@@ -86,7 +93,14 @@ def leave(status: int) -> None:
 def loss(error: BaseException) -> UserError | None:
     """The line for an exception by which a process learns that another has ended."""
     text = str(error)
-    lost = ("Gloo", "NCCL", "coordination service", "Connection closed", "Socket closed")
+    lost = (
+        "Gloo",
+        "NCCL",
+        "coordination service",
+        "Connection closed",
+        "Socket closed",
+        "DEADLINE_EXCEEDED",
+    )
     if isinstance(error, RuntimeError) and several() and any(word in text for word in lost):
         return UserError(_ENDED)
     return None
@@ -147,7 +161,7 @@ class _Service:
 
     def __init__(self, address: str, processes: int):
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _SERVICE, address, str(processes)],
+            [sys.executable, "-c", _SERVICE, address, str(processes), str(_HEARTBEAT)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

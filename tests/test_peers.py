@@ -61,7 +61,13 @@ def test_what_jaxlib_calls_is_as_it_was_after_a_failure(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text", ["Gloo all-reduce failed", "NCCL error", "Connection closed by peer", "Socket closed"]
+    "text",
+    [
+        "Gloo all-reduce failed",
+        "NCCL error",
+        "Connection closed by peer",
+        "DEADLINE_EXCEEDED: GetKeyValue()",
+    ],
 )
 def test_a_lost_process_is_one_line(joined, text):
     line = peers.loss(RuntimeError(text))
