@@ -81,7 +81,7 @@ def is_first() -> bool:
 
 
 def agreed(value: float) -> float:
-    """The largest of the values that the processes of a run have: the same in each.
+    """The largest of the numbers that the processes of a run have: the same in each.
 
     Raises:
         RuntimeError: another process has ended.
@@ -90,7 +90,10 @@ def agreed(value: float) -> float:
         return value
     from jax.experimental import multihost_utils
 
-    return float(np.max(multihost_utils.process_allgather(np.float32(value))))
+    # As words: JAX would round 64 bits to 32, and steps from 2^24 on with them.
+    words = np.frombuffer(np.float64(value).tobytes(), np.uint32)
+    gathered = np.ascontiguousarray(multihost_utils.process_allgather(words))
+    return float(gathered.view(np.float64).max())
 
 
 def placement(devices: Devices, batch_size: int) -> Placement:

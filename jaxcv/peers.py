@@ -5,6 +5,7 @@ They are told of each other by the environment: JAX_COORDINATOR_ADDRESS (address
 """
 
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -14,6 +15,13 @@ from typing import Any
 from jaxcv.errors import UserError
 
 _ADDRESS = "JAX_COORDINATOR_ADDRESS"
+# Within which all must have come; jaxlib tries for twice as long.
+_SECONDS = 60
+# After which a silent process counts as dead, and jaxlib aborts the others: later than anything
+# that they wait for fails with an exception. A process that dies closes its connections, which is
+# noticed at once while training; only a machine that vanishes is silent.
+_HEARTBEAT = 600
+_ENDED = "another process of this run has ended; start all of them again with --resume"
 
 # The service by which processes find each other. JAX would run it in process 0 and, once that one
 # has died, abort the others with a stack trace each. Here it outlives process 0 until the others
@@ -22,7 +30,9 @@ _SERVICE = """
 import os, sys, time
 from jaxlib import _jax
 address, processes = sys.argv[1], int(sys.argv[2])
-service = _jax.get_distributed_runtime_service(address, processes, heartbeat_timeout=100)
+service = _jax.get_distributed_runtime_service(
+    address, processes, heartbeat_timeout=int(sys.argv[3])
+)
 print("ready", flush=True)
 if not sys.stdin.read(1):
     time.sleep(30)
@@ -44,19 +54,21 @@ def join() -> None:
     process, processes = _number("JAX_PROCESS_ID"), _number("JAX_NUM_PROCESSES")
     if ":" not in address:
         raise UserError(f"{_ADDRESS} must be an address and a port, such as 10.0.0.1:1234")
-    with _service_outside(address):
+    with _service_outside(address), _told_of_failure():
         try:
             # Only the address that is named: by default JAX listens on every one of the machine.
             jax.distributed.initialize(
                 address,
                 processes,
                 process,
-                initialization_timeout=60,
+                initialization_timeout=_SECONDS,
+                heartbeat_timeout_seconds=_HEARTBEAT,
                 coordinator_bind_address=address,
             )
         except (RuntimeError, ValueError) as error:
+            reason = "not all of them came" if "bad_cast" in str(error) else error
             raise UserError(
-                f"the processes of {_ADDRESS}={address} do not find each other: {error}; each "
+                f"the processes of {_ADDRESS}={address} do not find each other: {reason}; each "
                 "needs JAX_NUM_PROCESSES, and JAX_PROCESS_ID from 0"
             ) from None
 
@@ -81,12 +93,23 @@ def leave(status: int) -> None:
 def loss(error: BaseException) -> UserError | None:
     """The line for an exception by which a process learns that another has ended."""
     text = str(error)
-    lost = ("Gloo", "NCCL", "coordination service", "Connection closed", "Socket closed")
+    lost = (
+        "Gloo",
+        "NCCL",
+        "coordination service",
+        "Connection closed",
+        "Socket closed",
+        "DEADLINE_EXCEEDED",
+    )
     if isinstance(error, RuntimeError) and several() and any(word in text for word in lost):
-        return UserError(
-            "another process of this run has ended; start all of them again with --resume"
-        )
+        return UserError(_ENDED)
     return None
+
+
+def _end(status: Any) -> None:
+    """What a JAX client calls when it has lost the others."""
+    print(f"{os.path.basename(sys.argv[0])}: {_ENDED}", file=sys.stderr)
+    leave(2)
 
 
 def _number(name: str) -> int | None:
@@ -113,12 +136,32 @@ def _service_outside(address: str) -> Iterator[None]:
         _jax.get_distributed_runtime_service = inside
 
 
+@contextlib.contextmanager
+def _told_of_failure() -> Iterator[None]:
+    """While inside, a JAX client that is made has Python called when connecting fails.
+
+    By default jaxlib aborts the process. The bindings of jaxlib 0.9 cannot hand their status to a
+    Python function: the attempt raises RuntimeError (std::bad_cast) in the thread that connects,
+    which serves as well.
+    """
+    from jaxlib import _jax  # pyright: ignore[reportAttributeAccessIssue]
+
+    unwatched = _jax.get_distributed_runtime_client
+    _jax.get_distributed_runtime_client = functools.partial(
+        unwatched, missed_heartbeat_callback=_end
+    )
+    try:
+        yield
+    finally:
+        _jax.get_distributed_runtime_client = unwatched
+
+
 class _Service:
     """The coordination service in a process that ends some time after this one."""
 
     def __init__(self, address: str, processes: int):
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _SERVICE, address, str(processes)],
+            [sys.executable, "-c", _SERVICE, address, str(processes), str(_HEARTBEAT)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -79,6 +79,9 @@ def require_device() -> None:
         jax.devices()
     # The assertion is how jax 0.9 says that it was built without the kind asked for.
     except (RuntimeError, AssertionError) as error:
+        lost = peers.loss(error)
+        if lost is not None:  # they tell each other of their devices
+            raise lost from None
         wanted = jax.config.values["jax_platforms"]
         raise UserError(
             f"JAX_PLATFORMS={wanted} asks for a device that is not here"

@@ -30,7 +30,7 @@ PURE = (
 )
 SIDE_EFFECTS = {
     "logs", "checkpoints", "plots", "reports", "progress", "fitting", "programs", "figures",
-    "workdirs", "results", "runtime", "cli", "script", "trained",
+    "running", "workdirs", "results", "runtime", "cli", "script", "trained",
     "journal", "locks", "divergence", "saving", "outcome", "comparison", "autoencoding",
 }  # fmt: skip
 
@@ -166,7 +166,7 @@ def test_a_help_text_imports_no_optax_and_no_loop(name):
     while todo:
         for imported in imports(MODULES[todo.pop()], at_start=True):
             assert not within(imported, "optax")
-            assert imported not in ("jaxcv.training", "jaxcv.fitting")
+            assert imported not in ("jaxcv.training", "jaxcv.fitting", "jaxcv.running")
             if imported in MODULES and imported not in seen and imported != "jaxcv":
                 seen.add(imported)
                 todo.append(imported)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxcv import checkpoints, fitting, journal, models, outcome
+from jaxcv import checkpoints, fitting, journal, models, outcome, running
 from jaxcv.data import load as load_data
 from jaxcv.errors import UserError
 from jaxcv.exits import Interrupted
@@ -243,7 +243,7 @@ def test_the_default_workdir_is_named_by_the_experiment(plain):
 @pytest.fixture
 def many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of three steps: 3, 6, 9, 10 in each epoch, whatever the machine's speed."""
-    monkeypatch.setattr(fitting, "Pace", lambda: fitting_pace(3))
+    monkeypatch.setattr(running, "Pace", lambda: fitting_pace(3))
 
 
 def fitting_pace(limit: int):

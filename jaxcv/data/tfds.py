@@ -78,18 +78,11 @@ def read(directory: Path) -> Records:
     with _quiet():
         import tensorflow_datasets as tfds
 
-        try:
+        with _described(directory):
             builder: Any = tfds.builder_from_directory(directory)
             image_key, label_key = _features(builder.info.features)
             classes = tuple(str(name) for name in builder.info.features[label_key].names)
             formats = {file_format.value for file_format in builder.info.available_file_formats()}
-        except UserError as error:
-            raise UserError(f"{directory}: {error}") from error
-        # tensorflow-datasets parses what it finds there in many ways that can fail.
-        except Exception as error:
-            raise UserError(
-                f"{directory} is no data set prepared by tensorflow-datasets: {_reason(error)}"
-            ) from error
         if "array_record" not in formats:
             raise UserError(
                 f"{directory} is prepared as {', '.join(sorted(formats)) or 'no known format'}, "
@@ -135,6 +128,20 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.disabled = disabled
+
+
+@contextlib.contextmanager
+def _described(directory: Path) -> Iterator[None]:
+    """While inside, whatever goes wrong is the fault of the directory's descriptions."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{directory}: {error}") from error
+    # tensorflow-datasets parses what it finds there, some of it late, in many ways that can fail.
+    except Exception as error:
+        raise UserError(
+            f"{directory} is no data set prepared by tensorflow-datasets: {_reason(error)}"
+        ) from error
 
 
 def _features(features: Any) -> tuple[str, str]:
@@ -205,11 +212,17 @@ def _records(builder: Any, split: str, directory: Path) -> Iterator[bytes]:
     """
     import tensorflow_datasets as tfds
 
-    for shard in builder.info.splits[split].file_instructions:
-        _check_shard(Path(shard.filename), shard.examples_in_shard)
-    records = builder.as_data_source(
-        split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
-    )
+    with _described(directory):
+        shards = [
+            (Path(shard.filename), shard.examples_in_shard)
+            for shard in builder.info.splits[split].file_instructions
+        ]
+    for path, expected in shards:
+        _check_shard(path, expected)
+    with _described(directory):
+        records = builder.as_data_source(
+            split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+        )
     damage = (RuntimeError, IndexError, ValueError)
     for start in range(0, len(records), _BATCH):
         keys = range(start, min(start + _BATCH, len(records)))

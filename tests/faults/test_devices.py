@@ -1,4 +1,4 @@
-"""One run on eight devices computes what it computes on one."""
+"""A run on several devices computes what it computes on one, and goes on there."""
 
 import json
 import os
@@ -55,6 +55,23 @@ print(json.dumps(worst))
 """
 
 
+def output(program: str, devices: int, *arguments: str) -> str:
+    """The last line that a program prints, in a process with so many devices."""
+    environment = os.environ | {
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "PYTHONPATH": str(ROOT),
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("name", "precision", "steps", "tolerance"),
     [
@@ -68,18 +85,39 @@ print(json.dumps(worst))
     ],
 )
 def test_eight_devices_compute_what_one_does(name, precision, steps, tolerance):
-    environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "PYTHONPATH": str(ROOT),
-    }
-    run = subprocess.run(
-        [sys.executable, "-c", PROGRAM, name, precision, str(steps)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stderr
-    worst = json.loads(run.stdout.splitlines()[-1])
+    worst = json.loads(output(PROGRAM, 8, name, precision, str(steps)))
     print(name, precision, worst)
     assert worst <= tolerance
+
+
+RESUMED = """
+import json, pathlib, sys
+from jaxcv import Experiment, Momentum, fit, fitting, models
+from tests import tiny
+
+fitting.load_data = lambda *arguments: tiny.dataset(train=64, validation=9, shape=(8, 8, 3))
+it = Experiment(
+    model=models.CNNBatchNorm(features=(3,), num_classes=4), optimizer=Momentum(0.01),
+    precision="float64", batch_size=16, epochs=3, name="tiny",
+)
+of = lambda workdir: [
+    json.loads(line)["train_loss"] for line in (workdir / "metrics.jsonl").read_text().splitlines()
+]
+straight, resumed = (pathlib.Path(sys.argv[1]) / name for name in ("straight", "resumed"))
+fit(it, straight, verify=False)
+import dataclasses
+for epochs, devices in ((1, 4), (2, 2), (3, 1)):
+    result = fit(
+        dataclasses.replace(it, epochs=epochs), resumed, resume=True, verify=False, devices=devices
+    ).record
+assert result["resumed_from_steps"] == [4, 8], result
+pairs = list(zip(of(resumed), of(straight), strict=True))
+assert len(pairs) == 3
+print(json.dumps(max(abs(a - b) / b for a, b in pairs)))
+"""
+
+
+@pytest.mark.faults
+def test_a_run_goes_on_with_another_number_of_devices(tmp_path):
+    worst = float(output(RESUMED, 4, str(tmp_path)))
+    assert worst <= 1e-10

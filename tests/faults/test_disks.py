@@ -32,7 +32,7 @@ def small(tmp_path: Path):
     [
         2200,
         *(pytest.param(k, marks=pytest.mark.faults) for k in (8, 400, 1000, 1500, 3000)),
-        *(pytest.param(k, marks=pytest.mark.deep) for k in range(600, 3400, 200)),
+        *(pytest.param(k, marks=pytest.mark.deep) for k in range(550, 3350, 200)),
     ],
 )
 def test_a_full_disk_is_one_line(small, tmp_path, kilobytes):
@@ -48,3 +48,26 @@ def test_a_full_disk_is_one_line(small, tmp_path, kilobytes):
     directory = place / "run" / "checkpoints"
     if any(directory.glob("step-*")):
         assert checkpoints.restore(directory) is not None
+
+
+@pytest.mark.faults
+def test_a_read_only_directory_is_one_line(small, tmp_path):
+    place = small(20_000)
+    flags = ["--no-verify", "--workdir", str(place / "run")]
+    assert Run("softmax", tmp_path / "first", [*flags, "--epochs", "1"]).wait() == 0
+    before = contents(place)
+    remount = ["mount", "-o", "remount,ro", str(place)]
+    if subprocess.run(remount, capture_output=True).returncode:
+        pytest.skip("remounting is refused")
+    other = ["--no-verify", "--workdir", str(place / "other")]
+    for number, arguments in enumerate(([*flags, "--resume", "--epochs", "3"], other)):
+        run = Run("softmax", tmp_path / str(number), arguments)
+        assert run.wait() == 2
+        told = [line for line in run.errors().splitlines() if not line[1:5].isdecimal()]
+        assert len(told) == 1, told
+        assert "Read-only file system" in told[0]
+    assert contents(place) == before
+
+
+def contents(place: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in place.rglob("*") if path.is_file()}

@@ -55,7 +55,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(
 ):
     expected, seconds = straight(name)
     rng = np.random.default_rng([case, *name.encode()])
-    killed = after_a_checkpoint = 0
+    killed = after_a_checkpoint = resumable = 0
     while killed < kills:
         run = Run(name, tmp_path, SAVING)
         before = run.checkpoints()
@@ -69,17 +69,20 @@ def test_a_killed_run_ends_as_if_it_had_not_been(
         if run.wait() == 0:  # it was over before: once more from the beginning
             assert_same(run.workdir, expected)
             shutil.rmtree(run.workdir)
+            resumable = 0
         else:
             killed += 1
             after_a_checkpoint += bool(run.checkpoints())
+            done = (run.workdir / "result.json").exists()
+            resumable += bool(run.checkpoints()) and not done
     run = Run(name, tmp_path, SAVING)
     assert run.wait() == 0, run.errors()
     steps = assert_same(run.workdir, expected)
-    assert bool(steps) == bool(after_a_checkpoint)
-    assert not list(tmp_path.rglob(".*"))
     record_property("kills", killed)
     record_property("after_a_checkpoint", after_a_checkpoint)
     record_property("resumed", len(steps))
+    assert bool(steps) == bool(resumable)
+    assert not list(tmp_path.rglob(".*"))
 
 
 def assert_same(workdir: Path, expected: Path) -> list[int]:

@@ -1,0 +1,247 @@
+"""One run from where it stands to its end: epochs, chunks, and what is saved between them."""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcv.course import Course, Numbers
+from jaxcv.data.dataset import Dataset
+from jaxcv.devices import agreed, is_first
+from jaxcv.divergence import explained
+from jaxcv.errors import Diverged, UserError
+from jaxcv.exits import Interrupted
+from jaxcv.experiment import Experiment
+from jaxcv.experiment_json import to_json
+from jaxcv.journal import Journal, Silence
+from jaxcv.outcome import conclude, tested
+from jaxcv.programs import Pace, Program, run_epoch
+from jaxcv.progress import Progress
+from jaxcv.saving import Saver, Standing
+from jaxcv.schedules import total_steps
+from jaxcv.throughput import Throughput
+from jaxcv.training import TrainState
+from jaxcv.workdirs import Workdir
+
+
+class Run:
+    """One run: the values that its loop carries, and what writes them down.
+
+    Args:
+        experiment: what is trained, its settings resolved for the data.
+        dataset: its data.
+        program: the two on the devices.
+        workdir: claimed and locked by the process that writes.
+        checkpoint_minutes: between two checkpoints inside an epoch.
+        signalled: asked between chunks for a signal's number; 0 while there is none.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        dataset: Dataset,
+        program: Program,
+        workdir: Workdir,
+        checkpoint_minutes: float,
+        signalled: Callable[[], int],
+    ):
+        self.experiment = experiment
+        self.dataset = dataset
+        self.program = program
+        self.workdir = workdir
+        self.signalled = signalled
+        self.total_steps = int(total_steps(program.steps_per_epoch, float(experiment.epochs)))
+        self.course = Course(experiment)
+        self.reached = 0
+        facts = {
+            "image_shape": dataset.image_shape,
+            "classes": dataset.classes,
+            "multiplier": np.asarray(program.data.multiplier).tolist(),
+            "offset": np.asarray(program.data.offset).tolist(),
+        }
+        self.saver = Saver(
+            workdir.checkpoints,
+            workdir.metrics,
+            to_json(experiment),
+            facts,
+            checkpoint_minutes,
+            writes=is_first(),
+        )
+
+    def go(self) -> dict[str, Any]:
+        """Trains to the end and writes everything down; the result's fields.
+
+        Raises:
+            UserError: the checkpoints are of no use, or training has diverged.
+            OSError: the workdir cannot be written.
+            Interrupted: `signalled` told so, and all is saved.
+        """
+        fresh = self.program.initial_state(self.experiment.seed)
+        begun = self.saver.restore(fresh)
+        state, epoch = self.program.placement.copied(begun.state), begun.epoch
+        self.course = Course(self.experiment, begun.best)
+        steps = self.program.steps_per_epoch
+        if epoch and int(state.step) == min(epoch * steps, self.total_steps):
+            report = self.experiment.optimizer.report(state.opt_state)
+            self.course = self.course.reported(jax.device_get(report))
+        resumed = int(state.step) if self.saver.resumed_from else None
+        shape = self.dataset.image_shape
+        if agreed(int(state.step)) != int(state.step):
+            raise UserError(
+                f"the processes see different checkpoints in {self.workdir.path}; it must be on a "
+                "file system that all of them see"
+            )
+        with (
+            Progress() as progress,
+            contextlib.closing(self.saver),
+            Journal(self.workdir, self.experiment, shape, epoch, resumed)
+            if is_first()
+            else Silence() as journal,
+        ):
+            state, compile_seconds = self.program.compile(state)
+            progress.note(f"compiled in {compile_seconds:.1f} s")
+            progress.start(math.ceil(self.total_steps / steps), steps, epoch + 1)
+            try:
+                result = self.train(begun, state, compile_seconds, journal, progress)
+            except Diverged as error:
+                if jax.process_count() > 1:  # they would have to look for it together
+                    raise
+                progress.note("training diverged: looking for the step and the layer")
+                raise self.diagnosed(error) from None
+        if not is_first():
+            return {}
+        name = f"test_{self.experiment.loss.score.name}"
+        page = self.workdir.path / "report.html"
+        print(f"{name.replace('_', ' ')} {result[name]:.4f}; report: {page}")
+        return result
+
+    def train(
+        self,
+        begun: Standing,
+        state: TrainState,
+        compile_seconds: float,
+        journal: Journal | Silence,
+        progress: Progress,
+    ) -> dict[str, Any]:
+        """Trains from where the run stands to its end, and concludes it; the result's fields.
+
+        Args:
+            begun: where the run stands, but for its state.
+            state: the compiled program's.
+            compile_seconds: that compiling has taken.
+            journal: is written.
+            progress: is shown.
+
+        Raises:
+            Diverged: a number is not finite.
+        """
+        epoch, spent = begun.epoch, begun.seconds
+        pace, throughput = Pace(), Throughput()
+        while not self.course.over(epoch):
+            state, record = self.train_epoch(state, epoch, spent, pace, progress)
+            epoch, spent = epoch + 1, 0.0
+            throughput = throughput.after(record)
+            progress.epoch(record)
+            journal.epoch(state, record)
+            standing = Standing(state, epoch, best=self.course.best)
+            self.stop_if_signalled(standing)
+            self.saver.epoch(standing)
+        self.saver.save(Standing(state, epoch, best=self.course.best))
+        best = self.course.best
+        if isinstance(journal, Silence):
+            tested(self.experiment, self.dataset, self.program, state, best)
+            return {}
+        return conclude(
+            self.workdir,
+            self.experiment,
+            self.dataset,
+            self.program,
+            journal,
+            state,
+            best,
+            resumed_from_steps=self.saver.resumed_from,
+            compile_seconds=compile_seconds,
+            images_per_second=throughput.rate,
+        )
+
+    def train_epoch(
+        self, state: TrainState, epoch: int, spent: float, pace: Pace, progress: Progress
+    ) -> tuple[TrainState, dict[str, Any]]:
+        """One epoch and its evaluation; the state and its line of metrics.jsonl.
+
+        Args:
+            state: perhaps inside the epoch already.
+            epoch: counted from 0.
+            spent: seconds that its steps so far have taken.
+            pace: of the chunks.
+            progress: shows them.
+        """
+        program, steps = self.program, self.program.steps_per_epoch
+        order = program.order(state, epoch)
+        done, seconds = int(state.step) - epoch * steps, spent
+        end = program.steps_in(epoch, self.experiment.epochs)
+        start = time.perf_counter() - spent
+        for state, done in run_epoch(program, state, order, done, pace, end):  # noqa: B020
+            seconds = time.perf_counter() - start
+            progress.advance(done, done * program.batch_size / seconds)
+            self.reached = epoch * steps + done
+            standing = Standing(state, epoch, seconds, self.course.best)
+            self.stop_if_signalled(standing)
+            self.saver.chunk(standing)
+        numbers = Numbers(
+            epoch=epoch + 1,
+            step=int(state.step),
+            totals=jax.device_get(state.totals),
+            validation=self.validated(state),
+            report=jax.device_get(self.experiment.optimizer.report(state.opt_state)),
+            seconds=seconds,
+            images=end * program.batch_size,
+        )
+        self.course, record = self.course.after(
+            numbers, steps, lambda: jax.tree.map(jnp.copy, (state.params, state.batch_stats))
+        )
+        return state, record
+
+    def validated(self, state: TrainState) -> dict[str, Any] | None:
+        """The loss's totals of the validation images; None where there are none."""
+        if len(self.dataset.validation) == 0:
+            return None
+        totals = self.program.evaluate(state.params, state.batch_stats, "validation")
+        return jax.device_get(totals)
+
+    def diagnosed(self, error: Diverged) -> Diverged:
+        """What has gone wrong, and where; the last good state is saved.
+
+        Args:
+            error: what was noticed.
+
+        Raises:
+            OSError: the state cannot be saved.
+        """
+        begun = self.saver.newest(self.program.initial_state(self.experiment.seed))
+        told, good = explained(self.program, begun.state, self.reached, error)
+        if good is not begun.state:
+            done = int(good.step) // self.program.steps_per_epoch
+            begun = Standing(good, done, best=self.course.best)
+        self.saver.save(begun)
+        return told
+
+    def stop_if_signalled(self, standing: Standing) -> None:
+        """Saves and ends the run if a signal has come.
+
+        Raises:
+            Interrupted: one has come, and all is saved.
+        """
+        number = self.signalled()
+        if number:
+            self.saver.save(standing)
+            raise Interrupted(
+                number,
+                f"stopped at step {int(standing.state.step)}; the same command with --resume "
+                "goes on",
+            )
