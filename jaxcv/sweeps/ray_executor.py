@@ -5,7 +5,7 @@ import ipaddress
 import math
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxcv import runtime
@@ -14,6 +14,7 @@ from jaxcv.exits import VerificationFailed
 from jaxcv.extras import require
 from jaxcv.sweeps.executors import Ended
 from jaxcv.sweeps.lanes import Stopped
+from jaxcv.sweeps.records import Finished
 from jaxcv.sweeps.trainer import LaneMode, Trainer
 from jaxcv.sweeps.trials import Trial, bundles
 
@@ -48,9 +49,15 @@ class Ray:
         if not self._ray.is_initialized():
             _connect(self._ray, address)
 
-    def run(self, trials: Sequence[Trial], signalled: Callable[[], int]) -> Iterator[Ended]:
+    def run(
+        self,
+        trials: Sequence[Trial],
+        finished: Mapping[int, Finished],
+        signalled: Callable[[], int],
+    ) -> Iterator[Ended]:
         """Trains all bundles at once, as far as the cluster has room."""
         ray = self._ray
+        trials = [trial for trial in trials if trial.number not in finished]
         resources = ray.cluster_resources()
         kind = next((kind for kind in ("GPU", "TPU") if resources.get(kind)), "CPU")
         workers = max(1, int(resources.get(kind, 1)))
