@@ -106,6 +106,7 @@ def _overview(
 ) -> dict[str, Path]:
     """Scores against each setting that varied, and the learning curves."""
     score, figures = plan.experiment.loss.score.name, {}
+    pruned = any(one.pruned for one in trials)
     for name, axis in plan.axes.items():
         lines: dict[str, dict[Any, list[float]]] = {}
         for one in trials:
@@ -117,7 +118,8 @@ def _overview(
         spread = isinstance(axis, Span) and axis.log
         path = directory / f"{name}.png"
         plots.save(plots.scores_against(lines, name, score, spread or _wide(plan, name)), path)
-        figures[f"{score} against {name.replace('_', ' ')}; mean ± standard deviation"] = path
+        caption = f"{score} against {name.replace('_', ' ')}; mean ± standard deviation"
+        figures[caption + ("; pruned trials are left out" if pruned else "")] = path
     names = {one.trial.number: f"{one.trial.number}" for one in trials}
     curves = {names[one.trial.number]: one.lines() for one in trials}
     path = directory / "learning_curves.png"
