@@ -26,7 +26,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxcv import Adam, Experiment, SparseReconstruction, UserError, models, runtime
@@ -38,6 +37,7 @@ from jaxcv.files import write_json
 from jaxcv.flags import parse
 from jaxcv.models.networks import NETWORKS, network
 from jaxcv.programs import prepare
+from jaxcv.results import device_name
 from jaxcv.sweeps.in_turn import in_turn
 from jaxcv.sweeps.lanes import Outcome
 from jaxcv.sweeps.together import together
@@ -179,7 +179,7 @@ def measure(name: str, flags: Flags) -> dict[str, Any]:
 def measure_lanes(flags: Flags) -> dict[str, Any]:
     """Prints a line a network."""
     runtime.set_up()
-    mode, device = chosen_mode(flags.mode), jax.devices()[0].device_kind
+    mode, device = chosen_mode(flags.mode), device_name()
     print(f"{flags.lanes} lanes, {mode}, on {device}, float32, batch {BATCH}")
     networks = {}
     for name in flags.only or NAMES:
