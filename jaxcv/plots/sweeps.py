@@ -52,6 +52,10 @@ def scores_against(
                 mean = np.array([np.mean(scores) for _, scores in known])
                 std = np.array([np.std(s, ddof=1) if len(s) > 1 else 0.0 for _, s in known])
                 ax.errorbar(x, mean, std, color=colour, capsize=3, linewidth=1.4, label=name)
+        scores = [s for line in lines.values() for several in line.values() for s in several]
+        if scores:
+            # A value none of whose trials has a score keeps its place on the axis.
+            ax.plot(list(place.values()), [scores[0]] * len(place), alpha=0.0)
         if logarithmic:
             ax.set_xscale("log")
         if not numeric:
@@ -91,6 +95,8 @@ def learning_curves(
                     epochs,
                     values,
                     **style,
+                    # One epoch makes no line.
+                    marker="." if len(lines) == 1 else None,
                     label=f"the best trial: {name}" if name == best else None,
                 )
             ax.set_title(field.replace("val_", "validation ").replace("train_", "training "))

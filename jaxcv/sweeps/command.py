@@ -17,6 +17,7 @@ from jaxcv.flags import parse_experiment
 from jaxcv.script import Choice, named, running_script
 from jaxcv.sweeps.axes import Axis, Choices, Span, read_axes
 from jaxcv.sweeps.executors import Executor
+from jaxcv.sweeps.pruning import Pruner
 from jaxcv.sweeps.search import Strategy
 from jaxcv.sweeps.sweep import LANES, SweepResult, sweep
 from jaxcv.sweeps.trainer import LaneMode
@@ -33,6 +34,9 @@ class SweepFlags:
         trials: configurations to try where the search is no grid
         seeds: seeds of each configuration, 0, 1, ...; default the one of --seed
         search_seed: seed of the search
+        pruner: gives up trials that fall behind on the validation images: median, worse than the
+            median of the complete trials at that epoch; halving, not in the best quarter at epochs
+            1, 4, 16, ...; hyperband, halving with thirds, for some trials from later epochs on
         lane_mode: map, one trial after another with the bits of a lone run; vmap, all lanes at
             once; auto, map on a CPU and vmap elsewhere
         lanes: trials at a time
@@ -50,6 +54,7 @@ class SweepFlags:
     trials: Count | None = None
     seeds: Count | None = None
     search_seed: Index = 0
+    pruner: Pruner = "none"
     lane_mode: LaneMode = "auto"
     lanes: Count = LANES
     executor: Literal["local", "ray"] = "local"
@@ -64,6 +69,8 @@ class SweepFlags:
             check(name, getattr(self, name), field_hints(SweepFlags)[name])
         if self.address is not None and self.executor != "ray":
             raise UserError("--address is of a Ray cluster: add --executor ray")
+        if self.pruner != "none" and self.executor != "local":
+            raise UserError("--pruner compares trials while they train: it is for --executor local")
 
 
 def run(arguments: Sequence[str], script: Path, prog: str, seeds: int | None = None) -> SweepResult:
@@ -174,6 +181,7 @@ def perform(
             search=flags.search,
             trials=flags.trials,
             search_seed=flags.search_seed,
+            pruner=flags.pruner,
             storage=flags.storage,
             lane_mode=flags.lane_mode,
             lanes=flags.lanes,

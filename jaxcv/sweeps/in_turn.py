@@ -14,7 +14,7 @@ from jaxcv.course import Numbers
 from jaxcv.data.dataset import Dataset
 from jaxcv.experiment import Experiment, Views
 from jaxcv.programs import Pace, Program, run_epoch
-from jaxcv.sweeps.lanes import Clock, Lane, Outcome, Stopped
+from jaxcv.sweeps.lanes import Clock, Lane, Outcome, Stopped, Watch, never
 
 
 def in_turn(
@@ -22,6 +22,7 @@ def in_turn(
     dataset: Dataset,
     experiments: Sequence[Experiment],
     signalled: Callable[[], int],
+    watch: Watch = never,
 ) -> Iterator[Outcome]:
     """Trains one experiment after another through the programs of a lone run.
 
@@ -30,18 +31,20 @@ def in_turn(
         dataset: that the program's data are.
         experiments: share their static half, their data and their number of epochs.
         signalled: asked between chunks; what is not 0 stops everything.
+        watch: told the place of an experiment in the list and its score after each epoch, says
+            whether to give it up.
 
     Raises:
         Stopped: `signalled` told so.
     """
     pace, compile_seconds = Pace(), None
-    for experiment in experiments:
+    for i, experiment in enumerate(experiments):
         start, clock = time.perf_counter(), Clock()
         mine = program.with_numbers(experiment)
         state = mine.initial_state(experiment.seed)
         state, seconds = mine.compile(state) if compile_seconds is None else (state, 0.0)
         compile_seconds = seconds
-        lane = Lane(experiment, dataset)
+        lane = Lane(experiment, dataset, functools.partial(watch, i))
         for epoch in itertools.count():
             order, end = mine.order(state, epoch), mine.steps_in(epoch, experiment.epochs)
             with clock:

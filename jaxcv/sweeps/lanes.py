@@ -25,7 +25,7 @@ class Outcome(NamedTuple):
     """What a lane leaves.
 
     Attributes:
-        record: the fields of result.json, and `status`: "complete" or "diverged".
+        record: the fields of result.json, and `status`: "complete", "pruned" or "diverged".
         lines: of metrics.jsonl.
         params: the best on the validation images; the last without any, or where it diverged.
         batch_stats: running statistics that belong to them.
@@ -39,6 +39,16 @@ class Outcome(NamedTuple):
     batch_stats: PyTree
     busy: float
     images: float
+
+
+Watch = Callable[[int, int, Any, bool], bool]
+"""Told which trial, how many epochs, the validation score and whether all is done anyway: whether
+to give the trial up."""
+
+
+def never(which: int, epoch: int, score: Any, over: bool) -> bool:
+    """Gives up no trial."""
+    return False
 
 
 class Clock:
@@ -55,14 +65,27 @@ class Clock:
 
 
 class Lane:
-    """A trial as it goes: its course, its lines, and its parameters once it is over."""
+    """A trial as it goes: its course, its lines, and its parameters once it is over.
 
-    def __init__(self, experiment: Experiment, dataset: Dataset):
+    Args:
+        experiment: the trial's.
+        dataset: that it trains on.
+        prunes: a `Watch` of this trial.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        dataset: Dataset,
+        prunes: Callable[[int, Any, bool], bool],
+    ):
         self.experiment = experiment
         self.course = Course(experiment)
         self.lines: list[dict[str, Any]] = []
         self.throughput = Throughput()
         self.diverged = False
+        self.pruned = False
+        self._prunes = prunes
         self.last: tuple[PyTree, PyTree] | None = None
         self._image_shape = dataset.image_shape
         self._batch_size = experiment.batch_size or len(dataset.train)
@@ -78,7 +101,11 @@ class Lane:
         else:
             self.lines.append(record)
             self.throughput = self.throughput.after(record)
-        if self.diverged or self.course.over(numbers.epoch):
+        over = self.diverged or self.course.over(numbers.epoch)
+        if not self.diverged:
+            score = self.lines[-1][f"val_{self.experiment.loss.score.name}"]
+            self.pruned = self._prunes(numbers.epoch, score, over)
+        if over or self.pruned:
             self.last = parameters()
 
     @property
@@ -135,11 +162,16 @@ class Lane:
             ),
             **plain,
         )
-        record["status"] = "diverged" if self.diverged else "complete"
+        record["status"] = self._status()
         kept = (best.params, best.batch_stats) if best is not None else (params, batch_stats)
         images = sum(line["seconds"] * line["images_per_second"] for line in self.lines)
         params, batch_stats = jax.device_get(kept)
         return Outcome(record, self.lines, params, batch_stats, facts["busy"], images)
+
+    def _status(self) -> str:
+        if self.diverged:
+            return "diverged"
+        return "pruned" if self.pruned else "complete"
 
     def _last(self) -> tuple[PyTree, PyTree]:
         assert self.last is not None, "a lane has an outcome when it is over"

@@ -1,6 +1,7 @@
 """A sweep as a value: what is varied, how, over which seeds; and its JSON form."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from jaxcv.experiment import Experiment
 from jaxcv.experiment_json import differences, to_json
 from jaxcv.files import read_json, write_json
 from jaxcv.sweeps.axes import Axis, Choices, Span, check_axes
+from jaxcv.sweeps.pruning import Pruner
 from jaxcv.sweeps.search import Search, Strategy
 
 
@@ -21,19 +23,29 @@ class Plan:
         experiment: what every trial begins with.
         search: how its configurations are chosen.
         seeds: of each configuration.
+        pruner: gives up trials early.
     """
 
     experiment: Experiment
     search: Search
     seeds: tuple[int, ...]
+    pruner: Pruner = "none"
 
     @property
     def axes(self) -> Mapping[str, Axis]:
         """What varies."""
         return self.search.axes
 
+    @property
+    def longest(self) -> int:
+        """Epochs of the longest trial."""
+        axis = self.axes.get("epochs", Choices((self.experiment.epochs,)))
+        return math.ceil(axis.high if isinstance(axis, Span) else max(axis.values))
+
     def as_json(self) -> dict[str, Any]:
         """Nested dicts, lists, numbers and strings: equal for equal sweeps."""
+        # Without a pruner a sweep is what it was before there were any.
+        pruner = {} if self.pruner == "none" else {"pruner": self.pruner}
         return {
             "experiment": to_json(self.experiment),
             "axes": {name: _axis(axis) for name, axis in self.axes.items()},
@@ -41,6 +53,7 @@ class Plan:
             "trials": self.search.configurations,
             "search_seed": self.search.seed,
             "seeds": list(self.seeds),
+            **pruner,
         }
 
     def identity(self) -> dict[str, Any]:
@@ -57,6 +70,7 @@ def make_plan(
     search: Strategy | None = None,
     trials: int | None = None,
     search_seed: int = 0,
+    pruner: Pruner = "none",
 ) -> Plan:
     """A plan from what a user says.
 
@@ -68,6 +82,7 @@ def make_plan(
             for random draws.
         trials: configurations to try.
         search_seed: of the sampler.
+        pruner: gives up trials early.
 
     Raises:
         UserError: these do not go together, or not with the experiment.
@@ -87,6 +102,7 @@ def make_plan(
         experiment,
         Search(known, search, trials, search_seed, larger),
         (experiment.seed,) if seeds is None else tuple(range(seeds)),
+        pruner,
     )
 
 

@@ -5,7 +5,8 @@ import ipaddress
 import math
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxcv import runtime
@@ -14,12 +15,18 @@ from jaxcv.exits import VerificationFailed
 from jaxcv.extras import require
 from jaxcv.sweeps.executors import Ended
 from jaxcv.sweeps.lanes import Stopped
+from jaxcv.sweeps.records import Finished
 from jaxcv.sweeps.trainer import LaneMode, Trainer
 from jaxcv.sweeps.trials import Trial, bundles
 
 # A node may die under a task, and so may the next one.
 _RETRIES = 10
 _SECONDS = 0.2
+# Ray's servers speak gRPC, which is HTTP/2: each side begins with a frame of settings (RFC 9113,
+# sections 3.4 and 6.5). A frame's head is 9 bytes, the fourth of them its type.
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+_HEAD, _SETTINGS = 9, 4
+_ANSWER_SECONDS = 5.0
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
@@ -48,9 +55,15 @@ class Ray:
         if not self._ray.is_initialized():
             _connect(self._ray, address)
 
-    def run(self, trials: Sequence[Trial], signalled: Callable[[], int]) -> Iterator[Ended]:
+    def run(
+        self,
+        trials: Sequence[Trial],
+        finished: Mapping[int, Finished],
+        signalled: Callable[[], int],
+    ) -> Iterator[Ended]:
         """Trains all bundles at once, as far as the cluster has room."""
         ray = self._ray
+        trials = [trial for trial in trials if trial.number not in finished]
         resources = ray.cluster_resources()
         kind = next((kind for kind in ("GPU", "TPU") if resources.get(kind)), "CPU")
         workers = max(1, int(resources.get(kind, 1)))
@@ -92,11 +105,33 @@ def _connect(ray: Any, address: str | None) -> None:
     if not colon or not port.isdigit():
         raise UserError(f"--address must be HOST:PORT, not {address!r}")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        _ask(host.strip("[]"), int(port))
         ray.init(address=address, log_to_driver=False, logging_level="error")
     except (OSError, OverflowError, ConnectionError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
         raise UserError(f"--address {address}: no Ray cluster answers there ({reason})") from None
+
+
+def _ask(host: str, port: int) -> None:
+    """Looks whether a server like Ray's is there: Ray itself would wait for one without end.
+
+    Raises:
+        OSError: nothing answers in time, or something else than HTTP/2.
+    """
+    until = time.monotonic() + _ANSWER_SECONDS
+    with socket.create_connection((host, port), timeout=_ANSWER_SECONDS) as connection:
+        if os.environ.get("RAY_USE_TLS", "0") == "1":
+            return
+        connection.sendall(_PREFACE)
+        head = b""
+        while len(head) < _HEAD:
+            connection.settimeout(max(0.01, until - time.monotonic()))
+            more = connection.recv(_HEAD - len(head))
+            if not more:
+                raise ConnectionError("it hangs up")
+            head += more
+    if head[3] != _SETTINGS:
+        raise ConnectionError("what answers is no server of Ray's")
 
 
 @functools.cache

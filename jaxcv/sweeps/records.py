@@ -36,8 +36,13 @@ class Finished:
         return self.record.get("status") == "diverged"
 
     @property
-    def score(self) -> float | None:
-        """What it is ranked by: on the validation images, on the test images without any.
+    def pruned(self) -> bool:
+        """Whether it was given up before its end."""
+        return self.record.get("status") == "pruned"
+
+    @property
+    def reached(self) -> float | None:
+        """Its score: on the validation images, on the test images without any.
 
         None where it diverged.
         """
@@ -45,6 +50,11 @@ class Finished:
         held_out = self.record.get(f"val_{name}")
         score = self.record.get(f"test_{name}") if held_out is None else held_out
         return None if self.diverged else score
+
+    @property
+    def score(self) -> float | None:
+        """What it is ranked by: what it reached, if it trained to its end."""
+        return None if self.pruned else self.reached
 
     def lines(self) -> list[dict[str, Any]]:
         """The records of its epochs."""

@@ -40,7 +40,7 @@ def write_report(
         plan: of the sweep.
         configurations: what their seeds have come to.
         trials: finished.
-        best: of them; None where all have diverged.
+        best: of them; None where none came to its end.
 
     Raises:
         OSError: the disk is full or the place cannot be written.
@@ -63,8 +63,9 @@ def write_report(
 
 
 def _cards(score: Score, trials: Sequence[Finished], best: Finished | None) -> str:
-    diverged = sum(one.diverged for one in trials)
-    values = [("trials", str(len(trials))), ("diverged", str(diverged) if diverged else "")]
+    counts = {"diverged": sum(o.diverged for o in trials), "pruned": sum(o.pruned for o in trials)}
+    values = [("trials", str(len(trials)))]
+    values += [(name, str(count)) for name, count in counts.items() if count]
     if best is not None:
         test = best.record[f"test_{score.name}"]
         values = [
@@ -77,17 +78,19 @@ def _cards(score: Score, trials: Sequence[Finished], best: Finished | None) -> s
 
 
 def _table(configurations: Sequence[Summary], score: Score) -> str:
-    """Best first; those that diverged last."""
+    """Best first; those without a trial that came to its end last."""
     sign = -1 if score.larger_is_better else 1
     ranked = sorted(configurations, key=lambda s: np.inf if s.mean is None else sign * s.mean)
     varied = list(ranked[0].configuration) if ranked else []
+    # A column for what has happened at all.
+    ends = [name for name in ("diverged", "pruned") if any(getattr(s, name) for s in ranked)]
     rows = [
         [
             *[named({"": summary.configuration[name]}).strip() for name in varied],
             "–" if summary.mean is None else f"{summary.mean:.4f}",
             "–" if summary.std is None else f"± {summary.std:.4f}",
             str(summary.n),
-            str(summary.diverged) if summary.diverged else "",
+            *[str(getattr(summary, name) or "") for name in ends],
         ]
         for summary in ranked[:_ROWS]
     ]
@@ -95,7 +98,7 @@ def _table(configurations: Sequence[Summary], score: Score) -> str:
     note = ""
     if len(ranked) > _ROWS:
         note = f'\n<p class="soft">The best {_ROWS} of {len(ranked):,}; all are in results.csv.</p>'
-    return pages.table([*heads, f"mean {score.name}", "std", "n", "diverged"], rows, [0]) + note
+    return pages.table([*heads, f"mean {score.name}", "std", "n", *ends], rows, [0]) + note
 
 
 def _overview(
@@ -103,6 +106,7 @@ def _overview(
 ) -> dict[str, Path]:
     """Scores against each setting that varied, and the learning curves."""
     score, figures = plan.experiment.loss.score.name, {}
+    pruned = any(one.pruned for one in trials)
     for name, axis in plan.axes.items():
         lines: dict[str, dict[Any, list[float]]] = {}
         for one in trials:
@@ -114,7 +118,8 @@ def _overview(
         spread = isinstance(axis, Span) and axis.log
         path = directory / f"{name}.png"
         plots.save(plots.scores_against(lines, name, score, spread or _wide(plan, name)), path)
-        figures[f"{score} against {name.replace('_', ' ')}; mean ± standard deviation"] = path
+        caption = f"{score} against {name.replace('_', ' ')}; mean ± standard deviation"
+        figures[caption + ("; pruned trials are left out" if pruned else "")] = path
     names = {one.trial.number: f"{one.trial.number}" for one in trials}
     curves = {names[one.trial.number]: one.lines() for one in trials}
     path = directory / "learning_curves.png"

@@ -20,10 +20,11 @@ class Summary(NamedTuple):
 
     Attributes:
         configuration: its values of what the sweep varies.
-        n: trials that have not diverged.
-        mean: of their scores; None when all diverged.
+        n: trials that came to their ends.
+        mean: of their scores; None where none did.
         std: sample standard deviation of their scores; None for fewer than two.
         diverged: trials that have.
+        pruned: trials that were given up.
         trials: numbers of all.
     """
 
@@ -32,6 +33,7 @@ class Summary(NamedTuple):
     mean: float | None
     std: float | None
     diverged: int
+    pruned: int
     trials: tuple[int, ...]
 
 
@@ -50,6 +52,7 @@ def summaries(finished: Sequence[Finished]) -> list[Summary]:
                 statistics.fmean(scores) if scores else None,
                 statistics.stdev(scores) if len(scores) > 1 else None,
                 sum(one.diverged for one in group),
+                sum(one.pruned for one in group),
                 tuple(one.trial.number for one in group),
             )
         )
@@ -57,7 +60,7 @@ def summaries(finished: Sequence[Finished]) -> list[Summary]:
 
 
 def best_of(finished: Sequence[Finished], score: Score) -> Finished | None:
-    """The trial with the best score, the earliest of equals; None where all have diverged."""
+    """The trial with the best score, the earliest of equals; None where none came to its end."""
     best = None
     for one in sorted(finished, key=lambda one: one.trial.number):
         if one.score is not None and (best is None or score.improves(one.score, best.score)):

@@ -8,7 +8,7 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from jaxcv.errors import UserError
 from jaxcv.extras import require
@@ -57,6 +57,18 @@ class Search:
             raise UserError(f"--search {self.strategy} needs a --set or a --range to search")
 
 
+class Told(NamedTuple):
+    """What a configuration has come to.
+
+    Attributes:
+        score: mean over its seeds; None where one of them has diverged.
+        pruned_after: fewest epochs of those seeds that were pruned; None where none was.
+    """
+
+    score: float | None
+    pruned_after: int | None = None
+
+
 class Rounds:
     """A search as it goes: rounds of configurations out, their scores in.
 
@@ -67,7 +79,7 @@ class Rounds:
         >>> rounds = Rounds(Search({"l2": Choices((0.0, 1e-4))}, "grid", None, 0, True))
         >>> rounds.next()
         [{'l2': 0.0}, {'l2': 0.0001}]
-        >>> rounds.tell([0.9, 0.8])
+        >>> rounds.tell([Told(0.9), Told(0.8)])
         >>> rounds.next()
         []
     """
@@ -99,13 +111,19 @@ class Rounds:
             for trial in self._asked
         ]
 
-    def tell(self, scores: Sequence[float | None]) -> None:
-        """The scores of the last round's configurations; None where training diverged."""
+    def tell(self, found: Sequence[Told]) -> None:
+        """What the last round's configurations have come to."""
         if self._search.strategy != "tpe":
             return
         worst = -math.inf if self._search.larger_is_better else math.inf
-        for trial, score in zip(self._asked, scores, strict=True):
-            self._study.tell(trial, worst if score is None else score)
+        for trial, (score, pruned_after) in zip(self._asked, found, strict=True):
+            if score is None:
+                self._study.tell(trial, worst)
+            elif pruned_after is None:
+                self._study.tell(trial, score)
+            else:
+                trial.report(score, pruned_after)
+                self._study.tell(trial, state=require("optuna", "sweep").trial.TrialState.PRUNED)
 
 
 def in_memory_study(search: Search) -> "optuna.Study":

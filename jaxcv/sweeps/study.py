@@ -4,16 +4,13 @@ import json
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jaxcv.errors import UserError
 from jaxcv.extras import require
 from jaxcv.sweeps.axes import Axis
 from jaxcv.sweeps.records import Finished
 from jaxcv.sweeps.search import as_categories, direction, distribution
-
-if TYPE_CHECKING:
-    pass
 
 
 class Study:
@@ -25,6 +22,7 @@ class Study:
         sweep: what the sweep is, as JSON; another sweep's study is refused.
         axes: what varies.
         larger_is_better: of the score.
+        curves: records the score after each epoch too.
 
     Raises:
         UserError: the database cannot be opened, or the study belongs to another sweep.
@@ -37,12 +35,14 @@ class Study:
         sweep: Mapping[str, Any],
         axes: Mapping[str, Axis],
         larger_is_better: bool,
+        curves: bool = False,
     ):
         optuna = require("optuna", "sweep")
         sqlalchemy = require("sqlalchemy", "sweep")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._distributions = {n: distribution(axis) for n, axis in axes.items()}
         self._axes = axes
+        self._curves = curves
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", sqlalchemy.exc.SADeprecationWarning)
@@ -75,15 +75,17 @@ class Study:
             UserError: the database cannot be written.
         """
         optuna, sqlalchemy = require("optuna", "sweep"), require("sqlalchemy", "sweep")
+        state = optuna.trial.TrialState
+        states = {"complete": state.COMPLETE, "pruned": state.PRUNED, "diverged": state.FAIL}
         for one in finished:
             if one.trial.number in self._recorded:
                 continue
-            state = optuna.trial.TrialState
             trial = optuna.trial.create_trial(
-                state=state.COMPLETE if one.score is not None else state.FAIL,
-                value=one.score,
+                state=states[one.record["status"]],
+                value=one.reached,
                 params=as_categories(self._axes, one.trial.configuration),
                 distributions=self._distributions,
+                intermediate_values=self._curve(one),
                 user_attrs={
                     "trial": one.trial.number,
                     "seed": one.trial.experiment.seed,
@@ -97,6 +99,10 @@ class Study:
                 reason = " ".join(str(error).split())[:200]
                 raise UserError(f"the study cannot be written: {reason}") from None
             self._recorded.add(one.trial.number)
+
+    def _curve(self, one: Finished) -> dict[int, float] | None:
+        name = f"val_{one.trial.experiment.loss.score.name}"
+        return {line["epoch"]: line[name] for line in one.lines()} if self._curves else None
 
 
 def default_url(workdir: Path) -> str:

@@ -17,11 +17,12 @@ from jaxcv.sweeps.axes import Axis
 from jaxcv.sweeps.executors import Executor, Local
 from jaxcv.sweeps.lanes import Stopped
 from jaxcv.sweeps.plan import Plan, claim, look, make_plan
+from jaxcv.sweeps.pruning import Pruner, Pruning, require_validation
 from jaxcv.sweeps.recorder import Recorder
 from jaxcv.sweeps.records import Finished
 from jaxcv.sweeps.report import write_report
 from jaxcv.sweeps.results import Summary, best_of, summaries
-from jaxcv.sweeps.search import Rounds, Strategy
+from jaxcv.sweeps.search import Rounds, Strategy, Told
 from jaxcv.sweeps.study import Study, default_url
 from jaxcv.sweeps.table import Standing, named
 from jaxcv.sweeps.trainer import LaneMode, Trainer
@@ -38,7 +39,7 @@ class SweepResult:
         workdir: where its files are.
         trials: all of them, by number.
         configurations: n, mean and standard deviation of each.
-        best: the trial with the best score; None where all have diverged.
+        best: the trial with the best score; None where all have diverged or were pruned.
     """
 
     workdir: Path
@@ -56,6 +57,7 @@ def sweep(
     search: Strategy | None = None,
     trials: int | None = None,
     search_seed: int = 0,
+    pruner: Pruner = "none",
     storage: str | None = None,
     lane_mode: LaneMode = "auto",
     lanes: int = LANES,
@@ -75,6 +77,8 @@ def sweep(
         search: grid, random, qmc or tpe; None for a grid of lists, else for random draws.
         trials: configurations to try, where the search is no grid.
         search_seed: of the search.
+        pruner: median, halving or hyperband, Optuna's: told the validation score of each trial
+            after each epoch, gives up those that fall behind.
         storage: URL of the study's database; None for study.db in the workdir.
         lane_mode: "map" trains one trial after another, each with the bits of a lone run; "vmap"
             all lanes at once; "auto" is map on a CPU and vmap elsewhere.
@@ -108,6 +112,7 @@ def sweep(
         search=search,
         trials=trials,
         search_seed=search_seed,
+        pruner=pruner,
     )
     path = Path(workdir or f"runs/{experiment.name}-sweep")
     try:
@@ -116,10 +121,16 @@ def sweep(
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     trainer = Trainer(lane_mode, lanes, verify, note=print)
     if executor is None:
-        executor = Local(trainer, lanes)
         # What does not fit is refused here, before a workdir is claimed.
         with jax.enable_x64(experiment.precision == "float64"):
-            trainer.prepared(experiment)
+            _, _, dataset = trainer.prepared(experiment)
+        pruning = None
+        if pruner != "none":
+            require_validation(dataset)
+            pruning = Pruning(pruner, plan.longest, experiment.loss.score.larger_is_better)
+        executor = Local(trainer, lanes, pruning)
+    elif pruner != "none":
+        raise UserError("--pruner compares trials while they train: it is for --executor local")
     try:
         with locked(path):
             claim(path, plan)
@@ -129,6 +140,7 @@ def sweep(
                 plan.identity(),
                 plan.axes,
                 experiment.loss.score.larger_is_better,
+                curves=pruner != "none",
             )
             return _Sweep(path, plan, executor, study, signalled).go()
     except OSError as error:
@@ -165,8 +177,8 @@ class _Sweep:
                 trials = trials_of(self.plan.experiment, configurations, self.plan.seeds, number)
                 number += len(trials)
                 self.train(trials, standing, recorder)
-                scores = [self.finished[trial.number].score for trial in trials]
-                rounds.tell([mean(scores[i : i + each]) for i in range(0, len(scores), each)])
+                found = [self.finished[trial.number] for trial in trials]
+                rounds.tell([told(found[i : i + each]) for i in range(0, len(found), each)])
         return self.conclude(standing.trained > 0)
 
     @property
@@ -184,9 +196,8 @@ class _Sweep:
         self.finished |= {one.trial.number: one for one in done}
         standing.found(done)
         recorder.found(done)
-        left = [trial for trial in trials if trial.number not in self.finished]
         try:
-            for trial, outcome, facts in self.executor.run(left, self.signalled):
+            for trial, outcome, facts in self.executor.run(trials, self.finished, self.signalled):
                 recorder.add(trial, outcome, facts)
                 workdir = records.workdir_of(self.path, trial.number)
                 one = Finished(trial, workdir, outcome.record)
@@ -213,11 +224,14 @@ class _Sweep:
             best = result.best.trial
             varied = f"{named(best.configuration)}, seed {best.experiment.seed}".removeprefix(", ")
             print(f"best {self.score.name} {result.best.score:.4f}: {varied}")
-        print(f"report: {page}" if result.best else f"every trial diverged; report: {page}")
+        print(f"report: {page}" if result.best else f"no trial came to its end; report: {page}")
         return result
 
 
-def mean(scores: Sequence[float | None]) -> float | None:
-    """The mean of a configuration's scores; None where a seed of it has diverged."""
-    known = [score for score in scores if score is not None]
-    return statistics.fmean(known) if len(known) == len(scores) else None
+def told(seeds: Sequence[Finished]) -> Told:
+    """What the trials of a configuration have come to, for the search to learn from."""
+    known = [one.reached for one in seeds if one.reached is not None]
+    if len(known) < len(seeds):
+        return Told(None)
+    pruned = [one.record["epochs"] for one in seeds if one.pruned]
+    return Told(statistics.fmean(known), min(pruned, default=None))

@@ -74,13 +74,18 @@ class Standing:
         print(line, flush=True) if self._live is None else self._live.console.print(line)
 
     def _told(self, one: Finished) -> str:
-        score = "diverged" if one.score is None else f"{self._score.name} {one.score:.4f}"
+        score = "diverged" if one.reached is None else f"{self._score.name} {one.reached:.4f}"
+        if one.pruned:
+            score += f", pruned after epoch {one.record['epochs']:g}"
         varied = named(one.trial.configuration)
         return f"{varied}  seed {one.trial.experiment.seed}  {score}".strip()
 
     def _standing(self) -> str:
         done, seconds = len(self._finished), time.monotonic() - self._start
         parts = [f"{done}/{self._total} done"]
+        for what in ("pruned", "diverged"):
+            count = sum(one.record["status"] == what for one in self._finished)
+            parts += [f"{count} {what}"] if count else []
         best = best_of(self._finished, self._score)
         if best is not None:
             parts.append(f"best {best.score:.4f}")

@@ -19,7 +19,7 @@ from jaxcv.data.dataset import Dataset
 from jaxcv.device_data import DeviceData
 from jaxcv.experiment import Experiment, Views
 from jaxcv.programs import Pace, Program
-from jaxcv.sweeps.lanes import Clock, Lane, Outcome, Stopped
+from jaxcv.sweeps.lanes import Clock, Lane, Outcome, Stopped, Watch, never
 from jaxcv.training import TrainState
 
 # Of states whose lanes lie along a first axis, what all lanes share: they are at the same step.
@@ -65,11 +65,12 @@ def together(
     experiments: Sequence[Experiment],
     signalled: Callable[[], int],
     width: int,
+    watch: Watch = never,
 ) -> Iterator[Outcome]:
     """Trains all experiments at once, as lanes of one program.
 
-    A lane that has stopped early or diverged goes on being computed, and is not looked at again.
-    With several devices each has its share of the lanes.
+    A lane that has stopped early, diverged or been pruned goes on being computed until all are
+    over, and is not looked at again. With several devices each has its share of the lanes.
 
     Args:
         program: as for `in_turn`.
@@ -78,6 +79,7 @@ def together(
         signalled: as for `in_turn`.
         width: lanes of the compiled program; what is short of it is filled up with the first
             experiment, so that a short bundle compiles nothing.
+        watch: as for `in_turn`.
 
     Raises:
         Stopped: `signalled` told so.
@@ -96,7 +98,10 @@ def together(
     keys = [state.key for state in fresh]
     step = jax.device_put(fresh[0].step, shared)
     states = jax.device_put(stacked(fresh), apart)._replace(step=step)
-    lanes = [Lane(experiment, dataset) for experiment in experiments]
+    lanes = [
+        Lane(experiment, dataset, functools.partial(watch, i))
+        for i, experiment in enumerate(experiments)
+    ]
     steps, pace = program.steps_per_epoch, Pace()
 
     def evaluated(

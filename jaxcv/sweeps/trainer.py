@@ -13,7 +13,8 @@ from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
 from jaxcv.programs import Program, prepare, resolve
 from jaxcv.sweeps.in_turn import in_turn
-from jaxcv.sweeps.lanes import Outcome
+from jaxcv.sweeps.lanes import Outcome, Watch, never
+from jaxcv.sweeps.pruning import require_validation
 from jaxcv.sweeps.together import together
 from jaxcv.sweeps.trials import Trial, data_of, program_of
 from jaxcv.verification.quick import ensure_verified
@@ -57,6 +58,11 @@ class Trainer:
         # One at a time: a program keeps its data on the device.
         self._current: tuple[Any, Program, Dataset] | None = None
 
+    @property
+    def mode(self) -> Literal["map", "vmap"]:
+        """How lanes advance on this backend."""
+        return chosen_mode(self._mode)
+
     def prepared(self, experiment: Experiment) -> tuple[Experiment, Program, Dataset]:
         """The experiment as its data have it, its program and its data.
 
@@ -73,9 +79,17 @@ class Trainer:
         return experiment, program, dataset
 
     def train(
-        self, bundle: Sequence[Trial], signalled: Callable[[], int] = lambda: 0
+        self,
+        bundle: Sequence[Trial],
+        signalled: Callable[[], int] = lambda: 0,
+        watch: Watch = never,
     ) -> Iterator[tuple[Trial, Outcome, dict[str, Any]]]:
-        """Trains the trials of a bundle.
+        """Trains the trials of a bundle, which may be empty.
+
+        Args:
+            bundle: trials that share their programs and their number of epochs.
+            signalled: asked between chunks; what is not 0 stops everything.
+            watch: told a trial's number and its score after each epoch, says whether to give it up.
 
         Yields:
             Each trial, its experiment as the data have it, with what it leaves, and the facts that
@@ -86,10 +100,14 @@ class Trainer:
             Stopped: `signalled` told so.
             VerificationFailed: the backend computes wrong results.
         """
+        if not bundle:
+            return
         with jax.enable_x64(bundle[0].experiment.precision == "float64"):
             found = [self.prepared(trial.experiment) for trial in bundle]
             experiments = [experiment for experiment, _, _ in found]
             _, program, dataset = found[0]
+            if watch is not never:
+                require_validation(dataset)
             if self._verify:
                 ensure_verified()
             facts = {
@@ -98,10 +116,13 @@ class Trainer:
                 "multiplier": np.asarray(program.data.multiplier).tolist(),
                 "offset": np.asarray(program.data.offset).tolist(),
             }
-            if chosen_mode(self._mode) == "map":
-                outcomes = in_turn(program, dataset, experiments, signalled)
-            else:
-                outcomes = self._together(program, dataset, experiments, signalled)
+            numbers = [trial.number for trial in bundle]
+
+            def told(i: int, epoch: int, score: float, over: bool) -> bool:
+                return watch(numbers[i], epoch, score, over)
+
+            train = in_turn if self.mode == "map" else self._together
+            outcomes = train(program, dataset, experiments, signalled, told)
             for trial, experiment, outcome in zip(bundle, experiments, outcomes, strict=True):
                 yield trial._replace(experiment=experiment), outcome, facts
 
@@ -111,14 +132,15 @@ class Trainer:
         dataset: Dataset,
         experiments: Sequence[Experiment],
         signalled: Callable[[], int],
+        watch: Watch,
     ) -> Iterator[Outcome]:
         """All at once, or in halves where the device has no room for so many."""
-        left = list(experiments)
-        while left:
+        done = 0
+        while done < len(experiments):
+            some = experiments[done : done + self._width]
+            watched = functools.partial(lambda first, i, *told: watch(first + i, *told), done)
             try:
-                outcomes = list(
-                    together(program, dataset, left[: self._width], signalled, self._width)
-                )
+                outcomes = list(together(program, dataset, some, signalled, self._width, watched))
             except jax.errors.JaxRuntimeError as error:
                 if "RESOURCE_EXHAUSTED" not in str(error):
                     raise
@@ -130,4 +152,4 @@ class Trainer:
                 self._note(f"no room for so many lanes; going on with {self._width} at a time")
                 continue
             yield from outcomes
-            left = left[len(outcomes) :]
+            done += len(outcomes)

@@ -209,11 +209,11 @@ def test_lanes_are_halved_where_there_is_no_room(monkeypatch):
     """An allocation is refused for more than one lane: two halvings, and no lane is lost."""
     real, widths = trainer.together, []
 
-    def cramped(program, dataset, experiments, signalled, width):
+    def cramped(program, dataset, experiments, signalled, width, watch):
         widths.append(width)
         if width > 1:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating")
-        return real(program, dataset, experiments, signalled, width)
+        return real(program, dataset, experiments, signalled, width, watch)
 
     monkeypatch.setattr(trainer, "together", cramped)
     notes: list[str] = []

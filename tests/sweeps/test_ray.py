@@ -1,5 +1,7 @@
 """Sweeps on a Ray cluster: what a dead node takes with it is done again, with the same bits."""
 
+import contextlib
+import socket
 import subprocess
 import sys
 import threading
@@ -8,6 +10,7 @@ import time
 import pytest
 
 from jaxcv import Adam, Experiment, UserError, models
+from jaxcv.sweeps import ray_executor
 from jaxcv.sweeps.ray_executor import Ray
 from jaxcv.sweeps.sweep import sweep
 
@@ -71,6 +74,7 @@ def test_what_a_worker_refuses_is_one_line(cluster, tmp_path):
 def test_a_cluster_of_ones_own_listens_on_loopback_alone():
     code = """
 import psutil, ray
+from jaxcv.sweeps import ray_executor
 from jaxcv.sweeps.ray_executor import Ray
 before = {c.laddr for c in psutil.net_connections("tcp") if c.status == "LISTEN"}
 Ray(None, "auto", 1)
@@ -92,3 +96,26 @@ def test_an_address_where_nobody_answers_is_one_line():
         with pytest.raises(UserError, match="--address") as caught:
             Ray(address, "auto", 1)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_an_address_where_something_else_listens_is_one_line(answer, monkeypatch):
+    """It takes connections and says nothing, or not what Ray would: no waiting without end."""
+    pytest.importorskip("ray")
+    monkeypatch.setattr(ray_executor, "_ANSWER_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            connection, _ = server.accept()
+            # The caller may hang up before it has read all.
+            with connection, contextlib.suppress(ConnectionError):
+                connection.sendall(answer)
+                while connection.recv(1024):
+                    pass
+
+        threading.Thread(target=serve, daemon=True).start()
+        began = time.monotonic()
+        with pytest.raises(UserError, match="no Ray cluster answers there") as caught:
+            Ray(f"127.0.0.1:{server.getsockname()[1]}", "auto", 1)
+        assert time.monotonic() - began < 10
+    assert "\n" not in str(caught.value)

@@ -8,7 +8,7 @@ import pytest
 
 from jaxcv import UserError
 from jaxcv.sweeps.axes import Choices, Span
-from jaxcv.sweeps.search import ROUND, Rounds, Search
+from jaxcv.sweeps.search import ROUND, Rounds, Search, Told
 
 AXES = {
     "learning_rate": Span(1e-5, 1e-1, log=True),
@@ -28,7 +28,7 @@ def through(it: Search, score=lambda configuration: 0.5) -> list[dict]:
     rounds, found = Rounds(it), []
     while configurations := rounds.next():
         found += configurations
-        rounds.tell([score(c) for c in configurations])
+        rounds.tell([Told(score(c)) for c in configurations])
     assert len(found) == rounds.total
     return found
 
@@ -96,5 +96,5 @@ def test_a_grid_is_one_round():
     rounds = Rounds(search("grid", None, {"l2": Choices((0.0, 1.0))}))
     assert rounds.total == 2
     assert rounds.next() == [{"l2": 0.0}, {"l2": 1.0}]
-    rounds.tell([0.1, None])
+    rounds.tell([Told(0.1), Told(None)])
     assert rounds.next() == []
