@@ -17,7 +17,7 @@ os.environ["XDG_CACHE_HOME"] = _CACHE
 # the processes that tests start, LLVM leaves most of that out. AS_USERS_COMPILE lists the tests
 # whose subject is the compiled arithmetic; `make test-all` and `make deep` optimise everywhere.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-AS_USERS_COMPILE = {"ops", "layers", "verification", "test_functions.py"}
+AS_USERS_COMPILE = {"ops", "verification"}
 
 # Before anything imports jaxcv: annotations of array shapes and types are checked while testing.
 install_import_hook("jaxcv", f"{tests.typechecking.__name__}.checked")

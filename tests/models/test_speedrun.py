@@ -55,7 +55,10 @@ def plain(variables: dict, images: jax.Array) -> jax.Array:
     return 0.5 * (x.max((1, 2)) @ params["Dense_0"]["kernel"])
 
 
-@pytest.mark.parametrize("shape", [(6, 16, 15, 3), (6, 14, 12, 3)])
+@pytest.mark.parametrize(
+    "shape",
+    [(6, 16, 15, 3), pytest.param((6, 14, 12, 3), marks=pytest.mark.every_script)],
+)
 def test_against_plain_operations(shape):
     """Even and odd maps: what pooling drops is not missed, in the gradient neither."""
     variables, images = started(shape), jax.random.normal(jax.random.key(3), shape)
