@@ -10,8 +10,9 @@ demo: $(VENV)/base  ## a convolutional network on the digits, with its page
 	rm -rf runs/demo
 	$(PY) experiments/cnn.py --batch-size 32 --epochs 15 --label-smoothing 0.1 --workdir runs/demo
 
+# Files stay together: their tests share what they have compiled.
 test: $(VENV)/dev  ## the suite, under ten minutes on two cores
-	$(PY) -m pytest --numprocesses auto --maxprocesses 4
+	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # These compile as a user's programs are compiled; for `make test` see tests/conftest.py.
 test-rest test-all deep: export JAX_DISABLE_MOST_OPTIMIZATIONS = 0
@@ -19,16 +20,16 @@ test-rest test-all deep: export JAX_DISABLE_MOST_OPTIMIZATIONS = 0
 test-rest: $(VENV)/dev  ## what `make test` leaves out: every script for an epoch, faults, Ray, PyTorch as an outside oracle
 	$(PIP) --editable '.[dev,oracle,ray]'
 	$(PY) -m pytest -m "(oracle or every_script or ray or faults) and not deep" \
-	  -p no:randomly --numprocesses auto --maxprocesses 4
+	  -p no:randomly --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-all: test-rest  ## that, the suite as users compile, and this machine's own proof
-	$(PY) -m pytest --numprocesses auto --maxprocesses 4
+	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 	$(PY) -m jaxcv verify
 
 deep: $(VENV)/dev  ## 10,000 examples of every op in every mode, and the deep proof: hours
-	JAXCV_EXAMPLES=10000 $(PY) -m pytest --numprocesses auto --maxprocesses 4 \
+	JAXCV_EXAMPLES=10000 $(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
 	  tests/ops/test_agreement.py tests/layers/test_agreement.py tests/test_functions.py
-	$(PY) -m pytest -m "faults or deep" --numprocesses auto --maxprocesses 4 tests/faults
+	$(PY) -m pytest -m "faults or deep" --numprocesses auto --maxprocesses 4 --dist loadfile tests/faults
 	$(PY) -m jaxcv verify --deep
 
 mutation: $(VENV)/dev  ## plant faults in the numerical code and count those found; can be resumed
