@@ -17,6 +17,7 @@ test: $(VENV)/dev  ## the suite, under ten minutes on two cores
 # These compile as a user's programs are compiled; for `make test` see tests/conftest.py.
 test-rest test-all deep: export JAX_DISABLE_MOST_OPTIMIZATIONS = 0
 
+# JAXCV_TESTS_UNTIL (seconds since 1970) leaves out, by name, the tests that would begin later.
 test-rest: $(VENV)/dev  ## what `make test` leaves out: every script for an epoch, faults, Ray, PyTorch as an outside oracle
 	$(PIP) --editable '.[dev,oracle,ray]'
 	$(PY) -m pytest -m "(oracle or every_script or ray or faults) and not deep" \

@@ -25,7 +25,7 @@ x → features        size  product per  product    one           parts  ideal
 Hence a product for kernels of one element, and parts for all others.
 
 A convolution whose output is so small (features by kernel elements) runs on one core where it has
-between 17 and 64 features (on more by splitting the sum, or the features). Eight parts that stand
+17 to 64 features; with fewer XLA:CPU splits the sum, with more the features. Eight parts that stand
 side by side in the program, rather than in a loop, run on as many cores. Milliseconds of wall time
 on two cores, 128 images, 3×3: 16×16×64→64 30 against 40, 8×8×64→64 7.4 against 10.5; training steps
 of whole networks: cnn 101 against 122, cnn_global_pool 58 against 71. Networks with 32 features in
@@ -45,7 +45,7 @@ _ABREAST = range(8, 17)
 """How many parts may stand side by side: more compile for longer than they gain."""
 
 _ONE_CORE = range(33, 65)
-"""Features with which XLA:CPU's convolution leaves a core idle, and parts abreast use it."""
+"""Features with which parts abreast gain by using the core that XLA:CPU leaves idle."""
 
 
 class Form(NamedTuple):

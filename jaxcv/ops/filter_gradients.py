@@ -55,9 +55,11 @@ def _parts(x: Array, dy: Array, window: Pair, stride: Pair, form: Form, together
     wide = jnp.promote_types(x.dtype, jnp.float32)
     dy = side_by_side(dy, together)
     count = x.shape[0] // form.images
-    # [part, channels, rows, columns, image] and [part, rows, columns, image, features]
-    xs = x.reshape(count, form.images, *x.shape[1:]).swapaxes(1, 4)
-    dys = jnp.moveaxis(dy.reshape(count, form.images, *dy.shape[1:]), 1, 3)
+    xs = x.reshape(count, form.images, *x.shape[1:])
+    dys = dy.reshape(count, form.images, *dy.shape[1:])
+
+    def turned(x: Array, dy: Array) -> tuple[Array, Array]:
+        return x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3)
 
     def part(x: Array, dy: Array) -> Array:
         return lax.conv_general_dilated(
@@ -71,12 +73,13 @@ def _parts(x: Array, dy: Array, window: Pair, stride: Pair, form: Form, together
         )
 
     if count == 1:
-        total = part(xs[0], dys[0])
+        total = part(*turned(x, dy))
     elif form.abreast:
         # Turned all at once: a kernel for each part would have to be compiled.
-        xs, dys = lax.optimization_barrier((xs, dys))
+        xs, dys = lax.optimization_barrier(jax.vmap(turned)(xs, dys))
         total = sum((part(xs[n], dys[n]) for n in range(1, count)), part(xs[0], dys[0]))
     else:
+        # Turned part by part, which stays in the cache.
         start = jnp.zeros((x.shape[3], window[0], window[1] + together - 1, dy.shape[3]), wide)
-        total, _ = lax.scan(lambda total, pair: (total + part(*pair), None), start, (xs, dys))
+        total, _ = lax.scan(lambda t, pair: (t + part(*turned(*pair)), None), start, (xs, dys))
     return overlaid(total, together).transpose(1, 2, 0, 3)
