@@ -133,15 +133,22 @@ def sweep(
         raise UserError("--pruner compares trials while they train: it is for --executor local")
     try:
         with locked(path):
+            new = not (path / "sweep.json").exists()
             claim(path, plan)
-            study = Study(
-                storage or default_url(path),
-                experiment.name,
-                plan.identity(),
-                plan.axes,
-                experiment.loss.score.larger_is_better,
-                curves=pruner != "none",
-            )
+            try:
+                study = Study(
+                    storage or default_url(path),
+                    experiment.name,
+                    plan.identity(),
+                    plan.axes,
+                    experiment.loss.score.larger_is_better,
+                    curves=pruner != "none",
+                )
+            except UserError:
+                # A mistyped --storage does not keep the place from another sweep.
+                if new and storage:
+                    (path / "sweep.json").unlink()
+                raise
             return _Sweep(path, plan, executor, study, signalled).go()
     except OSError as error:
         raise UserError(f"cannot write in {path}: {error.strerror or error}") from None
@@ -196,6 +203,9 @@ class _Sweep:
         self.finished |= {one.trial.number: one for one in done}
         standing.found(done)
         recorder.found(done)
+        if len(done) < len(trials):
+            # The page of fewer trials: a start that is killed before its own would leave it.
+            (self.path / "report.html").unlink(missing_ok=True)
         try:
             for trial, outcome, facts in self.executor.run(trials, self.finished, self.signalled):
                 recorder.add(trial, outcome, facts)
