@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from jaxcv.constraints import Count, check
 from jaxcv.errors import UserError
 from jaxcv.exits import Interrupted
 from jaxcv.experiment import Experiment
@@ -83,7 +84,7 @@ def sweep(
         lane_mode: "map" trains one trial after another, each with the bits of a lone run; "vmap"
             all lanes at once; "auto" is map on a CPU and vmap elsewhere.
         lanes: trials at a time.
-        executor: trains them; None for this process.
+        executor: trains them; None for this process, `jaxcv.sweeps.ray_executor.Ray` on a cluster.
         verify: before the first training on a backend, let it prove that it computes rightly.
         signalled: asked between chunks for a signal's number; at the first that is not 0 the
             sweep ends with `Interrupted`, and what is finished is written down.
@@ -103,8 +104,12 @@ def sweep(
         >>> found.best.trial.configuration  # doctest: +SKIP
         {'learning_rate': 0.0021, 'l2': 0.0001}
     """
-    if lanes < 1:
-        raise UserError(f"--lanes must be a whole number at least 1, not {lanes}")
+    check("lanes", lanes, Count)
+    check("lane_mode", lane_mode, LaneMode)
+    if executor is not None and not isinstance(executor, Executor):
+        raise UserError(
+            f"executor must be an object with run(), such as ray_executor.Ray(...), not {executor}"
+        )
     plan = make_plan(
         experiment,
         axes,

@@ -252,6 +252,13 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
         sweep(TINY, AXES, tmp_path / "s", verify=False)
 
 
+@pytest.mark.parametrize("wrong", [{"seeds": 0}, {"trials": 0}, {"search_seed": -1}, {"lanes": 0}])
+def test_what_python_code_says_is_checked_as_flags_are(wrong):
+    with pytest.raises(UserError, match=f"{next(iter(wrong)).replace('_', '-')} must be"):
+        sweep(TINY, {"l2": Span(0.0, 1.0)}, Path("s"), **({"trials": 1} | wrong), verify=False)
+    assert not Path("s").exists()
+
+
 def test_seeds_are_said_once():
     with pytest.raises(UserError, match="twice"):
         sweep(TINY, {"seed": [1, 2]}, Path("s"), seeds=3, verify=False)
