@@ -22,7 +22,7 @@ from jaxcv.sweeps.pruning import Pruner, Pruning, require_validation
 from jaxcv.sweeps.recorder import Recorder
 from jaxcv.sweeps.records import Finished
 from jaxcv.sweeps.report import write_report
-from jaxcv.sweeps.results import Summary, best_of, summaries
+from jaxcv.sweeps.results import Summary, best_of, ranked_by, summaries
 from jaxcv.sweeps.search import Rounds, Strategy, Told
 from jaxcv.sweeps.study import Study, default_url
 from jaxcv.sweeps.table import Standing, named
@@ -238,7 +238,8 @@ class _Sweep:
         if result.best is not None:
             best = result.best.trial
             varied = f"{named(best.configuration)}, seed {best.experiment.seed}".removeprefix(", ")
-            print(f"best {self.score.name} {result.best.score:.4f}: {varied}")
+            ranked = ranked_by(finished, self.score)
+            print(f"best {ranked} {result.best.score:.4f}: {varied}")
         print(f"report: {page}" if result.best else f"no trial came to its end; report: {page}")
         return result
 

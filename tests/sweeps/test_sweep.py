@@ -126,6 +126,7 @@ def test_the_page_stands_alone_and_shows_it(whole):
     assert "http" not in page.replace("http-equiv", "")
     assert page.count("<img") >= 5
     assert f"{whole.best.score:.4f}" in page
+    assert "mean validation accuracy" in page
 
 
 # --- going on -----------------------------------------------------------------------------------
