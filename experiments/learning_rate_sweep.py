@@ -38,8 +38,9 @@ def search() -> None:
     axes = axes | {"learning_rate": Span(best / 3, 3 * best, log=True)}
     fine = perform(dataclasses.replace(it, epochs=4 * it.epochs), axes, flags, below="fine")
     for found in sorted(fine.configurations, key=lambda c: -(c.mean or 0.0)):
-        rate, std = found.configuration["learning_rate"], found.std or 0.0
-        print(f"{rate:8.2g}  {found.mean or float('nan'):.4f} ± {std:.4f} (n = {found.n})")
+        rate, nothing = found.configuration["learning_rate"], float("nan")
+        mean, std = (nothing if x is None else x for x in (found.mean, found.std))
+        print(f"{rate:8.2g}  {mean:.4f} ± {std:.4f} (n = {found.n})")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def measure() -> None:
     script = Path(target) if target.endswith(".json") else find_script(target)
     found = run(arguments, script, f"seeds.py {target}", seeds=SEEDS)
     score = f"test_{found.trials[0].trial.experiment.loss.score.name}"
-    known = [one.record[score] for one in found.trials if not one.diverged]
+    known = [one.record[score] for one in found.trials if one.score is not None]
     std = statistics.stdev(known) if len(known) > 1 else float("nan")
     mean = statistics.fmean(known) if known else float("nan")
     print(f"{score.replace('_', ' ')} {mean:.4f} ± {std:.4f} (n = {len(known)})")

@@ -297,3 +297,13 @@ def test_learning_curves_of_trials_put_the_best_in_front():
     assert len(figure.axes) == 2
     curves = [np.asarray(line.get_ydata()).tolist() for line in figure.axes[1].lines]
     assert [curve for curve in curves if curve] == [[0.2, 0.2], [0.1, 0.1]]
+
+
+def test_a_lane_that_goes_astray_leaves_the_others_readable():
+    def losses(*values):
+        return [{"epoch": i, "train_loss": v, "val_accuracy": 0.5} for i, v in enumerate(values, 1)]
+
+    near = plots.learning_curves({"0": losses(2.0, 1.0), "1": losses(1.5, 1.2)}, "accuracy")
+    far = plots.learning_curves({"0": losses(2.0, 1.0), "1": losses(1e14, 1e6)}, "accuracy")
+    assert [ax.get_yscale() for ax in near.axes] == ["linear", "linear"]
+    assert [ax.get_yscale() for ax in far.axes] == ["log", "linear"]

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # More lines than there are colours tell nobody anything.
 _MOST_LINES = len(COLOURS)
+# Losses that differ by more than this factor have a logarithmic axis.
+_WIDE = 1e3
 
 
 def scores_against(
@@ -102,6 +104,10 @@ def learning_curves(
             ax.set_title(field.replace("val_", "validation ").replace("train_", "training "))
             ax.set_xlabel("epoch")
             whole_numbers(ax)
+        known = [r[loss] for lines in trials.values() for r in lines if r.get(loss) is not None]
+        # One lane that goes astray would press all others into a line.
+        if known and min(known) > 0 and max(known) > _WIDE * min(known):
+            axes[0].set_yscale("log")
         if best is not None:
             figure.legend(
                 handles=axes[0].get_legend_handles_labels()[0], loc="outside lower center"

@@ -1,11 +1,11 @@
 """What a sweep varies: settings of an experiment, each with a list of values or a range."""
 
+import contextlib
 import dataclasses
 import difflib
 import itertools
-import math
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from jaxcv.constraints import Range, check, is_numeric, shown
@@ -82,6 +82,34 @@ _FORMS = {
     "--set": "--set FIELD=VALUE,VALUE, such as learning_rate=1e-4,1e-3",
     "--range": "--range FIELD=LOW..HIGH or log:LOW..HIGH, such as learning_rate=log:1e-5..0.1",
 }
+
+
+def as_axes(experiment: Experiment, axes: Mapping[str, Axis | Sequence[Any]]) -> dict[str, Axis]:
+    """Axes as Python code writes them: lists of values, NumPy's numbers, a `Span` of whole ones.
+
+    Raises:
+        UserError: they do not fit the experiment.
+    """
+    found: dict[str, Axis] = {}
+    for name, axis in axes.items():
+        hint = _hint(experiment, name)
+        if isinstance(axis, Span):
+            if _kinds(hint) == {int} and all(float(b).is_integer() for b in (axis.low, axis.high)):
+                axis = Span(int(axis.low), int(axis.high), axis.log, True)
+            found[name] = axis
+            continue
+        values = axis.values if isinstance(axis, Choices) else axis
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise UserError(f"{name} is given {shown(values)}: list the values to try, or a Span")
+        found[name] = Choices(tuple(map(_plain_value, values)))
+    check_axes(experiment, found)
+    return found
+
+
+def _plain_value(value: Any) -> Any:
+    """A value without NumPy and JAX, which JSON and databases do not know; lists as tuples."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return tuple(map(_plain_value, value)) if isinstance(value, list | tuple) else value
 
 
 def check_axes(experiment: Experiment, axes: Mapping[str, Axis]) -> None:
@@ -186,6 +214,13 @@ def _plain(hint: Any) -> Any:
     return _plain(kinds[0]) if type(None) in typing.get_args(hint) and kinds else hint
 
 
+def _kinds(hint: Any) -> set[Any]:
+    """The kinds of number that an annotation accepts; none where it is of something else."""
+    plain = _plain(hint)
+    kinds = set(typing.get_args(plain) or (plain,))
+    return kinds if kinds <= {int, float} else set()
+
+
 def _is_list(hint: Any) -> bool:
     return typing.get_origin(_plain(hint)) is tuple
 
@@ -193,21 +228,23 @@ def _is_list(hint: Any) -> bool:
 def _span(name: str, hint: Any, text: str) -> Span:
     log = text.startswith("log:")
     low, dots, high = text.removeprefix("log:").partition("..")
-    whole = _plain(hint) is int
-    try:
-        kind = int if whole else float
-        axis = Span(kind(low), kind(high), log, whole)
-    except ValueError:
-        kind = "whole numbers" if whole else "numbers"
-        problem = f"{shown(text)} names no two {kind}" if dots else f"{shown(text)} has no .."
-        raise UserError(f"--range {name}: {problem}; write {_FORMS['--range']}") from None
-    return axis
+    # What is no number is refused with the axis.
+    kinds = _kinds(hint) or {float}
+    for kind in (int, float):
+        if kind in kinds:
+            with contextlib.suppress(ValueError):
+                return Span(kind(low), kind(high), log, kind is int)
+    what = "numbers" if float in kinds else "whole numbers"
+    problem = f"{shown(text)} names no two {what}" if dots else f"{shown(text)} has no .."
+    raise UserError(f"--range {name}: {problem}; write {_FORMS['--range']}")
 
 
 def _check_span(name: str, hint: Any, axis: Span) -> None:
-    if _plain(hint) not in (int, float):
+    if not _kinds(hint):
         raise UserError(f"--range {name}: the field is no number; --set lists values of it")
-    if not (math.isfinite(axis.low) and math.isfinite(axis.high) and axis.low < axis.high):
+    for bound in (axis.low, axis.high):
+        check(name, bound, float)
+    if axis.low >= axis.high:
         raise UserError(f"--range {name}: {axis.low:g}..{axis.high:g} is empty; LOW must be less")
     if axis.log and axis.low <= 0:
         raise UserError(f"--range {name}: a log range must be greater than 0, not {axis.low:g}")
@@ -218,6 +255,8 @@ def _check_span(name: str, hint: Any, axis: Span) -> None:
 
 
 def _is_open_bound(hint: Any, bound: float) -> bool:
+    if typing.get_origin(hint) is not Annotated:
+        return any(_is_open_bound(h, bound) for h in typing.get_args(hint))
     limits = [a for a in typing.get_args(hint)[1:] if isinstance(a, Range)]
     return any(
         (limit.low_open and bound == limit.low) or (limit.high_open and bound == limit.high)

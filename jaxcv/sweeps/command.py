@@ -166,6 +166,9 @@ def perform(
         below: directory in the workdir, for a script that does several.
     """
     workdir = Path(flags.workdir or f"runs/{experiment.name}-sweep") / below
+    if below:
+        # Several studies in one --storage have names of their own.
+        experiment = dataclasses.replace(experiment, name=f"{experiment.name}-{below}")
     runtime.set_up()
     executor: Executor | None = None
     if flags.executor == "ray":

@@ -1,16 +1,19 @@
 """A sweep as a value: what is varied, how, over which seeds; and its JSON form."""
 
 import dataclasses
+import fnmatch
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxcv.constraints import Count, Index, check
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
 from jaxcv.experiment_json import differences, to_json
-from jaxcv.files import read_json, write_json
-from jaxcv.sweeps.axes import Axis, Choices, Span, check_axes
+from jaxcv.files import read_json, remove_leftovers, write_json
+from jaxcv.locks import NAME
+from jaxcv.sweeps.axes import Axis, Choices, Span, as_axes
 from jaxcv.sweeps.pruning import Pruner
 from jaxcv.sweeps.search import Search, Strategy
 
@@ -87,11 +90,12 @@ def make_plan(
     Raises:
         UserError: these do not go together, or not with the experiment.
     """
-    known = {
-        name: axis if isinstance(axis, Choices | Span) else Choices(tuple(axis))
-        for name, axis in axes.items()
-    }
-    check_axes(experiment, known)
+    check("seeds", seeds, Count | None)
+    check("search", search, Strategy | None)
+    check("trials", trials, Count | None)
+    check("search_seed", search_seed, Index)
+    check("pruner", pruner, Pruner)
+    known = as_axes(experiment, axes)
     if "seed" in known and seeds is not None:
         raise UserError("--set seed=... and --seeds say the same thing twice; choose one")
     ranges = [name for name, axis in known.items() if isinstance(axis, Span)]
@@ -134,16 +138,24 @@ def look(workdir: Path, plan: Plan) -> None:
 
 
 def claim(workdir: Path, plan: Plan) -> None:
-    """Makes a directory this sweep's.
+    """Makes a directory this sweep's. To be called under the directory's lock.
 
     Raises:
+        UserError: as `look`, since when another sweep may have begun there.
         OSError: the place cannot be written.
     """
+    look(workdir, plan)
+    remove_leftovers(workdir)
     write_json(workdir / "sweep.json", plan.as_json())
 
 
 def _visible(directory: Path) -> list[Path]:
-    return [path for path in directory.iterdir() if path.name != ".lock"]
+    """Files that no sweep has left that was killed while it began."""
+    return [
+        path
+        for path in directory.iterdir()
+        if path.name != NAME and not fnmatch.fnmatch(path.name, ".sweep.json.*.tmp")
+    ]
 
 
 def _axis(axis: Axis) -> Any:

@@ -6,6 +6,7 @@ import math
 import os
 import socket
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -92,7 +93,10 @@ class Ray:
 
 def _connect(ray: Any, address: str | None) -> None:
     if address is None:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+        with warnings.catch_warnings():
+            # JAX warns of every fork; Ray's children become its servers at once.
+            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
         found = ray.util.get_node_ip_address()
         if not ipaddress.ip_address(found).is_loopback:
             ray.shutdown()

@@ -17,7 +17,7 @@ from jaxcv.reconstruction import SparseReconstruction
 from jaxcv.sweeps.axes import Configuration, Span
 from jaxcv.sweeps.plan import Plan
 from jaxcv.sweeps.records import Finished
-from jaxcv.sweeps.results import Summary
+from jaxcv.sweeps.results import Summary, ranked_by
 from jaxcv.sweeps.search import name_of
 from jaxcv.sweeps.table import named
 from jaxcv.sweeps.trainer import Trainer
@@ -50,7 +50,7 @@ def write_report(
     parts = [
         f"<header><h1>{pages.text(title)}</h1></header>",
         _cards(score, trials, best),
-        pages.section("Configurations", _table(configurations, score)),
+        pages.section("Configurations", _table(configurations, score, ranked_by(trials, score))),
         pages.section("Trials", _figures(_overview(directory, plan, trials, best))),
     ]
     if isinstance(plan.experiment.loss, SparseReconstruction):
@@ -67,17 +67,16 @@ def _cards(score: Score, trials: Sequence[Finished], best: Finished | None) -> s
     values = [("trials", str(len(trials)))]
     values += [(name, str(count)) for name, count in counts.items() if count]
     if best is not None:
-        test = best.record[f"test_{score.name}"]
-        values = [
-            (f"best {score.name}", f"{best.score:.4f}"),
-            (f"its test {score.name}", f"{test:.4f}"),
-            *values,
-        ]
+        ranked, tested = ranked_by(trials, score), f"test_{score.name}"
+        first = [(f"best {ranked}", f"{best.score:.4f}")]
+        if not ranked.startswith("test "):
+            first.append((f"its test {score.name}", f"{best.record[tested]:.4f}"))
+        values = [*first, *values]
     seconds = sum(one.record["seconds"] for one in trials)
     return pages.cards([*values, ("trained for", f"{seconds:,.0f} s")])
 
 
-def _table(configurations: Sequence[Summary], score: Score) -> str:
+def _table(configurations: Sequence[Summary], score: Score, named_score: str) -> str:
     """Best first; those without a trial that came to its end last."""
     sign = -1 if score.larger_is_better else 1
     ranked = sorted(configurations, key=lambda s: np.inf if s.mean is None else sign * s.mean)
@@ -98,7 +97,7 @@ def _table(configurations: Sequence[Summary], score: Score) -> str:
     note = ""
     if len(ranked) > _ROWS:
         note = f'\n<p class="soft">The best {_ROWS} of {len(ranked):,}; all are in results.csv.</p>'
-    return pages.table([*heads, f"mean {score.name}", "std", "n", *ends], rows, [0]) + note
+    return pages.table([*heads, f"mean {named_score}", "std", "n", *ends], rows, [0]) + note
 
 
 def _overview(
@@ -106,6 +105,7 @@ def _overview(
 ) -> dict[str, Path]:
     """Scores against each setting that varied, and the learning curves."""
     score, figures = plan.experiment.loss.score.name, {}
+    ranked = ranked_by(trials, plan.experiment.loss.score)
     pruned = any(one.pruned for one in trials)
     for name, axis in plan.axes.items():
         lines: dict[str, dict[Any, list[float]]] = {}
@@ -117,8 +117,8 @@ def _overview(
             values += [] if one.score is None else [one.score]
         spread = isinstance(axis, Span) and axis.log
         path = directory / f"{name}.png"
-        plots.save(plots.scores_against(lines, name, score, spread or _wide(plan, name)), path)
-        caption = f"{score} against {name.replace('_', ' ')}; mean ± standard deviation"
+        plots.save(plots.scores_against(lines, name, ranked, spread or _wide(plan, name)), path)
+        caption = f"{ranked} against {name.replace('_', ' ')}; mean ± standard deviation"
         figures[caption + ("; pruned trials are left out" if pruned else "")] = path
     names = {one.trial.number: f"{one.trial.number}" for one in trials}
     curves = {names[one.trial.number]: one.lines() for one in trials}

@@ -68,6 +68,15 @@ def best_of(finished: Sequence[Finished], score: Score) -> Finished | None:
     return best
 
 
+def ranked_by(finished: Sequence[Finished], score: Score) -> str:
+    """What trials are ranked by, in words: "validation accuracy"."""
+    field = f"val_{score.name}"
+    held_out = {one.record.get(field) is not None for one in finished if not one.diverged}
+    if len(held_out) != 1:
+        return score.name
+    return f"{'validation' if held_out == {True} else 'test'} {score.name}"
+
+
 def row_of(one: Finished) -> dict[str, Any]:
     """A trial's row: what varies first, then seed and what came of it, then every other setting."""
     record, experiment = one.record, one.trial.experiment

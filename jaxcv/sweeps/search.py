@@ -8,7 +8,7 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from jaxcv.errors import UserError
 from jaxcv.extras import require
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import optuna
 
 Strategy = Literal["grid", "random", "qmc", "tpe"]
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 # Configurations that are suggested before their scores are told. A part of what a search is, not
 # of the machine that it runs on.

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from jaxcv.constraints import Count, check
 from jaxcv.errors import UserError
 from jaxcv.exits import Interrupted
 from jaxcv.experiment import Experiment
@@ -21,7 +22,7 @@ from jaxcv.sweeps.pruning import Pruner, Pruning, require_validation
 from jaxcv.sweeps.recorder import Recorder
 from jaxcv.sweeps.records import Finished
 from jaxcv.sweeps.report import write_report
-from jaxcv.sweeps.results import Summary, best_of, summaries
+from jaxcv.sweeps.results import Summary, best_of, ranked_by, summaries
 from jaxcv.sweeps.search import Rounds, Strategy, Told
 from jaxcv.sweeps.study import Study, default_url
 from jaxcv.sweeps.table import Standing, named
@@ -83,7 +84,7 @@ def sweep(
         lane_mode: "map" trains one trial after another, each with the bits of a lone run; "vmap"
             all lanes at once; "auto" is map on a CPU and vmap elsewhere.
         lanes: trials at a time.
-        executor: trains them; None for this process.
+        executor: trains them; None for this process, `jaxcv.sweeps.ray_executor.Ray` on a cluster.
         verify: before the first training on a backend, let it prove that it computes rightly.
         signalled: asked between chunks for a signal's number; at the first that is not 0 the
             sweep ends with `Interrupted`, and what is finished is written down.
@@ -103,8 +104,12 @@ def sweep(
         >>> found.best.trial.configuration  # doctest: +SKIP
         {'learning_rate': 0.0021, 'l2': 0.0001}
     """
-    if lanes < 1:
-        raise UserError(f"--lanes must be a whole number at least 1, not {lanes}")
+    check("lanes", lanes, Count)
+    check("lane_mode", lane_mode, LaneMode)
+    if executor is not None and not isinstance(executor, Executor):
+        raise UserError(
+            f"executor must be an object with run(), such as ray_executor.Ray(...), not {executor}"
+        )
     plan = make_plan(
         experiment,
         axes,
@@ -133,15 +138,22 @@ def sweep(
         raise UserError("--pruner compares trials while they train: it is for --executor local")
     try:
         with locked(path):
+            new = not (path / "sweep.json").exists()
             claim(path, plan)
-            study = Study(
-                storage or default_url(path),
-                experiment.name,
-                plan.identity(),
-                plan.axes,
-                experiment.loss.score.larger_is_better,
-                curves=pruner != "none",
-            )
+            try:
+                study = Study(
+                    storage or default_url(path),
+                    experiment.name,
+                    plan.identity(),
+                    plan.axes,
+                    experiment.loss.score.larger_is_better,
+                    curves=pruner != "none",
+                )
+            except UserError:
+                # A mistyped --storage does not keep the place from another sweep.
+                if new and storage:
+                    (path / "sweep.json").unlink()
+                raise
             return _Sweep(path, plan, executor, study, signalled).go()
     except OSError as error:
         raise UserError(f"cannot write in {path}: {error.strerror or error}") from None
@@ -196,6 +208,9 @@ class _Sweep:
         self.finished |= {one.trial.number: one for one in done}
         standing.found(done)
         recorder.found(done)
+        if len(done) < len(trials):
+            # The page of fewer trials: a start that is killed before its own would leave it.
+            (self.path / "report.html").unlink(missing_ok=True)
         try:
             for trial, outcome, facts in self.executor.run(trials, self.finished, self.signalled):
                 recorder.add(trial, outcome, facts)
@@ -223,7 +238,8 @@ class _Sweep:
         if result.best is not None:
             best = result.best.trial
             varied = f"{named(best.configuration)}, seed {best.experiment.seed}".removeprefix(", ")
-            print(f"best {self.score.name} {result.best.score:.4f}: {varied}")
+            ranked = ranked_by(finished, self.score)
+            print(f"best {ranked} {result.best.score:.4f}: {varied}")
         print(f"report: {page}" if result.best else f"no trial came to its end; report: {page}")
         return result
 

@@ -1,11 +1,23 @@
 """What the command line says about a sweep's axes, and what it must not say."""
 
+import json
 import math
 
+import numpy as np
 import pytest
 
 from jaxcv import Adam, Experiment, UserError, models
-from jaxcv.sweeps.axes import Choices, Span, check_axes, configurations, configured, read_axes
+from jaxcv.sweeps.axes import (
+    Choices,
+    Span,
+    as_axes,
+    check_axes,
+    configurations,
+    configured,
+    read_axes,
+)
+from jaxcv.sweeps.plan import Plan
+from jaxcv.sweeps.search import Search
 
 CNN = Experiment(model=models.CNN((8, 8)), optimizer=Adam())
 MLP = Experiment(model=models.MLP((8,)), optimizer=Adam())
@@ -42,6 +54,9 @@ def test_a_text_field_keeps_numbers_as_texts():
         ("l2=0..1e-3", Span(0.0, 1e-3)),
         ("batch_size=16..64", Span(16, 64, whole=True)),
         ("beta1=0..1", Span(0.0, 1.0)),
+        ("clip_norm=0..1", Span(0.0, 1.0)),
+        ("epochs=1..5", Span(1, 5, whole=True)),
+        ("epochs=1..2.5", Span(1.0, 2.5)),
     ],
 )
 def test_ranges(text, span):
@@ -72,7 +87,7 @@ def test_ranges(text, span):
         ([], ["l2=2..1"], "is empty"),
         ([], ["l2=1"], "has no .."),
         ([], ["l2=a..b"], "names no two numbers"),
-        ([], ["l2=0..inf"], "is empty"),
+        ([], ["l2=0..inf"], "finite number"),
         ([], ["batch_size=1.5..8"], "no two whole numbers"),
         ([], ["precision=0..1"], "no number"),
         ([], ["features=1..3"], "no number"),
@@ -84,6 +99,19 @@ def test_bad_axes_are_one_line(lists, ranges, message):
     with pytest.raises(UserError, match=message) as caught:
         read_axes(CNN, lists, ranges)
     assert "\n" not in str(caught.value)
+
+
+def test_axes_made_in_python_are_as_those_of_the_command_line():
+    axes = {
+        "learning_rate": list(np.array([0.5, 0.25], np.float32)),
+        "features": [[8], np.array([8, 16])],
+        "batch_size": Span(8, 16.0),
+    }
+    said = read_axes(MLP, ["learning_rate=0.5,0.25", "features=8,8 16"], ["batch_size=8..16"])
+    assert as_axes(MLP, axes) == said
+    json.dumps(Plan(MLP, Search(as_axes(MLP, axes), "random", 1, 0, True), (0,)).as_json())
+    with pytest.raises(UserError, match="list the values"):
+        as_axes(MLP, {"normalization": "mean_pixel"})
 
 
 @pytest.mark.parametrize("axis", [Choices(()), Choices((math.nan,)), Span(0.0, 0.0)])

@@ -17,6 +17,7 @@ from jaxcv.results import params_sha256
 from jaxcv.sweeps import records
 from jaxcv.sweeps import sweep as module
 from jaxcv.sweeps.axes import Span
+from jaxcv.sweeps.plan import claim, look, make_plan
 from jaxcv.sweeps.study import default_url
 from jaxcv.sweeps.sweep import SweepResult, sweep
 
@@ -125,6 +126,7 @@ def test_the_page_stands_alone_and_shows_it(whole):
     assert "http" not in page.replace("http-equiv", "")
     assert page.count("<img") >= 5
     assert f"{whole.best.score:.4f}" in page
+    assert "mean validation accuracy" in page
 
 
 # --- going on -----------------------------------------------------------------------------------
@@ -177,7 +179,10 @@ def test_a_trial_that_the_study_missed_is_added_and_not_trained(
 def test_a_search_goes_on_and_may_grow(tmp_path, plain):
     axes = {"learning_rate": Span(1e-4, 1e-1, log=True)}
     one = sweep(TINY, axes, tmp_path / "one", search="tpe", trials=3, verify=False)
+    page = tmp_path / "one" / "report.html"
+    page.write_text("of three trials")
     more = sweep(TINY, axes, tmp_path / "one", search="tpe", trials=5, verify=False)
+    assert not page.exists(), "killed now, the next start must not take it for its own"
     at_once = sweep(TINY, axes, tmp_path / "two", search="tpe", trials=5, verify=False)
     assert bits(one).items() <= bits(more).items()
     assert bits(more) == bits(at_once)
@@ -202,6 +207,14 @@ def test_files_of_another_kind_are_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_what_a_kill_leaves_at_the_beginning_keeps_no_sweep_out(tmp_path):
+    (tmp_path / ".sweep.json.123.tmp").write_text("{")
+    plan = make_plan(TINY, AXES)
+    look(tmp_path, plan)
+    claim(tmp_path, plan)
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.json"]
+
+
 def test_another_sweeps_study_is_refused(whole, tmp_path):
     url = default_url(whole.workdir)
     with pytest.raises(UserError, match="belongs to another"):
@@ -213,6 +226,8 @@ def test_a_storage_that_cannot_be_opened_is_one_line(url, tmp_path):
     with pytest.raises(UserError, match="cannot be opened") as caught:
         sweep(TINY, {"l2": [0.0]}, tmp_path / "s", storage=url, verify=False)
     assert "\n" not in str(caught.value)
+    # The place is free for another sweep.
+    look(tmp_path / "s", make_plan(TINY, AXES))
 
 
 def test_a_damaged_study_is_one_line(tmp_path):
@@ -236,6 +251,13 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(records, "write_bytes", full)
     with pytest.raises(UserError, match="No space left"):
         sweep(TINY, AXES, tmp_path / "s", verify=False)
+
+
+@pytest.mark.parametrize("wrong", [{"seeds": 0}, {"trials": 0}, {"search_seed": -1}, {"lanes": 0}])
+def test_what_python_code_says_is_checked_as_flags_are(wrong):
+    with pytest.raises(UserError, match=f"{next(iter(wrong)).replace('_', '-')} must be"):
+        sweep(TINY, {"l2": Span(0.0, 1.0)}, Path("s"), **({"trials": 1} | wrong), verify=False)
+    assert not Path("s").exists()
 
 
 def test_seeds_are_said_once():
