@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 from jaxcv import cli, runtime
@@ -102,6 +103,15 @@ def test_every_command_has_help(capsys, command):
 def test_what_is_wrong_is_one_line(capsys, arguments, said):
     line = refused(capsys, *arguments)
     assert all(word in line for word in said), line
+
+
+@pytest.mark.parametrize("arguments", [["inspect", "cnn"], ["verify"]])
+def test_a_missing_device_is_one_line(capsys, monkeypatch, arguments):
+    def missing():
+        raise AssertionError  # as jax 0.9 does
+
+    monkeypatch.setattr(jax, "devices", missing)
+    assert "asks for a device that is not here" in refused(capsys, *arguments)
 
 
 @pytest.mark.parametrize(
