@@ -212,6 +212,13 @@ def test_exit_statuses(capsys, error, status, said):
     assert capsys.readouterr().err == said
 
 
+def test_a_closed_stdout_is_no_defect(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    with exits("x"):
+        assert not sys.stdout.isatty()
+        sys.stdout.close()
+
+
 def test_a_defect_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError), exits("prog"):
         _ = 1 / 0
