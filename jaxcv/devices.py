@@ -96,6 +96,15 @@ def agreed(value: float) -> float:
     return float(gathered.view(np.float64).max())
 
 
+def is_common(value: float) -> bool:
+    """Whether all processes of a run have the same number: the same answer in each.
+
+    Raises:
+        RuntimeError: another process has ended.
+    """
+    return agreed(value) == -agreed(-value)
+
+
 def placement(devices: Devices, batch_size: int) -> Placement:
     """Where a run's arrays lie on so many devices.
 

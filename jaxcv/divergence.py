@@ -18,6 +18,10 @@ from jaxcv.experiment import Experiment, merge
 from jaxcv.programs import Program
 from jaxcv.training import TrainState
 
+# Results of a network's layers by place and name: JAX sorts a dictionary by its keys, and the order
+# in which the layers finish must outlive that.
+Layers = dict[tuple[int, str], Array]
+
 
 @dataclasses.dataclass(frozen=True)
 class BadStep:
@@ -120,12 +124,12 @@ def place_in_step(program: Program, bad: BadStep) -> str:
     (value, layers), (by_params, by_layers) = jax.jit(
         jax.value_and_grad(objective, argnums=(0, 3), has_aux=True)
     )(state.params, state, order, zeros)
-    for name, activations in layers.items():
+    for (_, name), activations in layers.items():
         if not _all_finite(activations):
             return f"the activations of {name}"
     if not _all_finite(value):
         return "the values of the loss"
-    for name, gradient in reversed(list(zip(layers, by_layers, strict=True))):
+    for (_, name), gradient in reversed(list(zip(layers, by_layers, strict=True))):
         if not _all_finite((gradient, _below(by_params, name))):
             return f"the gradients of {name}"
     for path, leaf in jax.tree_util.tree_leaves_with_path(
@@ -148,7 +152,7 @@ def place_in_evaluation(program: Program, state: TrainState, name: str) -> str:
     index, count = program.splits[name]
 
     @jax.jit
-    def layers_of(data: DeviceData, batch: Int[Array, " batch"]) -> dict[str, Array]:
+    def layers_of(data: DeviceData, batch: Int[Array, " batch"]) -> Layers:
         images, _ = device_data.gather(data, batch)
         return _tapped(
             lambda: training.apply(
@@ -159,22 +163,20 @@ def place_in_evaluation(program: Program, state: TrainState, name: str) -> str:
 
     for start in range(0, int(count), EVALUATION_BATCH):
         layers = layers_of(program.data, index[start : start + EVALUATION_BATCH])
-        for layer, activations in layers.items():
+        for (_, layer), activations in layers.items():
             if not _all_finite(activations):
                 return f"the activations of {layer}"
     return ""
 
 
-def _tapped(
-    forward: Callable[[], PyTree], offsets: list[Array] | None
-) -> tuple[PyTree, dict[str, Array]]:
+def _tapped(forward: Callable[[], PyTree], offsets: list[Array] | None) -> tuple[PyTree, Layers]:
     """What a network computes, and what each of its layers does, in the order they finish.
 
     Args:
         forward: calls the network.
         offsets: added to each layer's result; gradients by them are those by the activations.
     """
-    layers: dict[str, Array] = {}
+    layers: Layers = {}
 
     def tap(call: Any, arguments: Any, keywords: Any, context: Any) -> Any:
         result = call(*arguments, **keywords)
@@ -183,7 +185,7 @@ def _tapped(
         name = "/".join(context.module.path) or "the network"
         if offsets is not None:
             result = result + offsets[len(layers)]
-        layers[name if name not in layers else f"{name} ({len(layers)})"] = result
+        layers[len(layers), name] = result
         return result
 
     with nn.intercept_methods(tap):

@@ -1,6 +1,7 @@
 """How a program of jaxcv ends: exit statuses, and one line on stderr for what is the user's."""
 
 import contextlib
+import os
 import sys
 import traceback
 import warnings
@@ -35,6 +36,9 @@ def exits(prog: str) -> Iterator[None]:
     run has saved its state for: 130 (Ctrl-C) or 143 (SIGTERM).
     Everything else is a defect and keeps its traceback. A warning is one line, too.
     """
+    for name in ("stdout", "stderr"):  # absent where the program was started with them closed
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     shown = warnings.showwarning
     warnings.showwarning = lambda message, *rest: print(
         f"{prog}: warning: {' '.join(str(message).split())}", file=sys.stderr

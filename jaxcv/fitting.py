@@ -24,7 +24,7 @@ from jaxcv.verification.quick import ensure_verified
 from jaxcv.workdirs import Workdir
 
 # What the first of several processes tells the others before it begins.
-_GO, _NOTHING_TO_DO = 2, 1
+_REFUSED, _GO, _NOTHING_TO_DO = 3, 2, 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _fit(
     signalled = _together(signalled)
     if not is_first():
         return _follow(experiment, workdir, devices, signalled)
-    told = False
+    told, verdict = False, _REFUSED
     try:
         try:
             record = finished(workdir, experiment, resume)
@@ -101,6 +101,7 @@ def _fit(
             _require_unlocked(workdir)
             raise
         if record is not None:
+            verdict = _NOTHING_TO_DO
             return Result(path, record)
         dataset = _load(experiment)
         experiment = resolve(experiment, dataset)
@@ -111,6 +112,7 @@ def _fit(
             # Another process may have been here meanwhile.
             record = finished(workdir, experiment, resume)
             if record is not None:
+                verdict = _NOTHING_TO_DO
                 return Result(path, record)
             workdir.claim(experiment)
             agreed(_GO)
@@ -122,7 +124,7 @@ def _fit(
     finally:
         if not told and several():
             with contextlib.suppress(RuntimeError):  # the others have ended already
-                agreed(_NOTHING_TO_DO)
+                agreed(verdict)
 
 
 def _follow(
@@ -132,11 +134,17 @@ def _follow(
 
     It reads the checkpoint that the first one goes on from: the workdir must be on a file system
     that all of them see.
+
+    Raises:
+        UserError: as for `fit`, or the first process has refused the run.
     """
     dataset = _load(experiment)
     experiment = resolve(experiment, dataset)
     program = prepare(experiment, dataset, devices)
-    if agreed(0) == _GO:
+    verdict = agreed(0)
+    if verdict == _REFUSED:
+        raise UserError("the first process of this run has refused it, and says why")
+    if verdict == _GO:
         Run(experiment, dataset, program, workdir, math.inf, signalled).go()
     return Result(workdir.path, {})
 

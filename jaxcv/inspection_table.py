@@ -68,7 +68,7 @@ def run(arguments: Sequence[str]) -> None:
     """Inspects and prints.
 
     Raises:
-        UserError: no or an unknown network, or images that it does not take.
+        UserError: no or an unknown network, images that it does not take, or no device for them.
     """
     if any(argument in ("-h", "--help") for argument in arguments):
         print(USAGE)
@@ -80,10 +80,12 @@ def run(arguments: Sequence[str]) -> None:
     from jaxcv.flags import parse
     from jaxcv.inspection import inspect
     from jaxcv.models import MODELS, network
+    from jaxcv.runtime import require_device
 
     flags = parse(_Flags, [a for a in arguments if a != names[0]], "jaxcv inspect", "")
     model = MODELS[names[0]]() if names[0] in MODELS else network(names[0])
     shape = _shape(flags.input)
+    require_device()
     try:
         inspection = inspect(model, shape)
     except (TypeError, ValueError) as error:

@@ -1,5 +1,6 @@
 """How a run ends: one look at the test images, the figures, the result and its page."""
 
+import contextlib
 from typing import Any
 
 import jax
@@ -12,8 +13,9 @@ from jaxcv.data.dataset import Dataset
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
 from jaxcv.figures import Finished, write_figures
-from jaxcv.files import read_json, write_json
+from jaxcv.files import read_json, remove_leftovers, write_json
 from jaxcv.journal import Journal
+from jaxcv.locks import locked
 from jaxcv.metrics import require_finite
 from jaxcv.operations import training_pflop
 from jaxcv.programs import Program
@@ -35,6 +37,8 @@ def finished(workdir: Workdir, experiment: Experiment, resume: bool) -> dict[str
             return None
         page = path / "report.html"
         if not page.exists():  # killed between the result and its page
+            with contextlib.suppress(UserError), locked(path):  # whose end removes the dead lock
+                remove_leftovers(path)
             write_report(path)
         print(f"{path} is finished; its report is {page}")
         return read_json(workdir.result)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jaxcv import runtime
 from jaxcv.constraints import Count, Index, check
 from jaxcv.data import Dataset
 from jaxcv.data import load as load_data
@@ -116,7 +117,9 @@ def ask(
             frozen=True,
         )
         cls.__doc__ = Flags.__doc__
-        answer(parse(cls, sys.argv[1:] if arguments is None else arguments, path.name, text))
+        flags = parse(cls, sys.argv[1:] if arguments is None else arguments, path.name, text)
+        runtime.set_up()
+        answer(flags)
 
 
 def train(variants: Mapping[str, Experiment], flags: Flags) -> dict[str, Outcome]:

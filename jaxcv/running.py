@@ -1,6 +1,8 @@
 """One run from where it stands to its end: epochs, chunks, and what is saved between them."""
 
 import contextlib
+import hashlib
+import json
 import math
 import time
 from collections.abc import Callable
@@ -12,7 +14,7 @@ import numpy as np
 
 from jaxcv.course import Course, Numbers
 from jaxcv.data.dataset import Dataset
-from jaxcv.devices import agreed, is_first
+from jaxcv.devices import is_common, is_first
 from jaxcv.divergence import explained
 from jaxcv.errors import Diverged, UserError
 from jaxcv.exits import Interrupted
@@ -26,7 +28,7 @@ from jaxcv.saving import Saver, Standing
 from jaxcv.schedules import total_steps
 from jaxcv.throughput import Throughput
 from jaxcv.training import TrainState
-from jaxcv.workdirs import Workdir
+from jaxcv.workdirs import FREE, Workdir
 
 
 class Run:
@@ -81,6 +83,10 @@ class Run:
             OSError: the workdir cannot be written.
             Interrupted: `signalled` told so, and all is saved.
         """
+        decisive = {k: v for k, v in self.saver.experiment.items() if k not in FREE}
+        digest = hashlib.sha256(json.dumps(decisive).encode()).digest()
+        if not is_common(int.from_bytes(digest[:6])):  # exact as a float
+            raise UserError("the processes of this run have different flags; give all the same")
         fresh = self.program.initial_state(self.experiment.seed)
         begun = self.saver.restore(fresh)
         state, epoch = self.program.placement.copied(begun.state), begun.epoch
@@ -91,7 +97,7 @@ class Run:
             self.course = self.course.reported(jax.device_get(report))
         resumed = int(state.step) if self.saver.resumed_from else None
         shape = self.dataset.image_shape
-        if agreed(int(state.step)) != int(state.step):
+        if not is_common(int(state.step)):
             raise UserError(
                 f"the processes see different checkpoints in {self.workdir.path}; it must be on a "
                 "file system that all of them see"

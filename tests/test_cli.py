@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 from jaxcv import cli, runtime
@@ -104,6 +105,15 @@ def test_what_is_wrong_is_one_line(capsys, arguments, said):
     assert all(word in line for word in said), line
 
 
+@pytest.mark.parametrize("arguments", [["inspect", "cnn"], ["verify"]])
+def test_a_missing_device_is_one_line(capsys, monkeypatch, arguments):
+    def missing():
+        raise AssertionError  # as jax 0.9 does
+
+    monkeypatch.setattr(jax, "devices", missing)
+    assert "asks for a device that is not here" in refused(capsys, *arguments)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -200,6 +210,13 @@ def test_exit_statuses(capsys, error, status, said):
         raise error
     assert end.value.code == status
     assert capsys.readouterr().err == said
+
+
+def test_a_closed_stdout_is_no_defect(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    with exits("x"):
+        assert not sys.stdout.isatty()
+        sys.stdout.close()
 
 
 def test_a_defect_keeps_its_traceback():

@@ -50,7 +50,7 @@ class Breaking(nn.Module):
 
 
 class Net(nn.Module):
-    """Three dense layers, the second of which is made to break."""
+    """Three layers, the second of which is made to break; their names run against the alphabet."""
 
     forward: int = -1
     backward: int = -1
@@ -58,9 +58,9 @@ class Net(nn.Module):
 
     @nn.compact
     def __call__(self, images, train: bool = False):
-        x = nn.Dense(6, name="first")(images.reshape(len(images), -1))
-        x = Breaking(self.forward, self.backward, name="second")(x, train)
-        return nn.Dense(self.num_classes, name="third")(x)
+        x = nn.Dense(6, name="stem")(images.reshape(len(images), -1))
+        x = Breaking(self.forward, self.backward, name="break")(x, train)
+        return nn.Dense(self.num_classes, name="head")(x)
 
 
 def experiment(**settings) -> Experiment:
@@ -71,8 +71,8 @@ def experiment(**settings) -> Experiment:
 @pytest.mark.parametrize(
     ("settings", "place"),
     [
-        ({"forward": 8}, "the activations of second"),
-        ({"backward": 8}, "the gradients of first"),
+        ({"forward": 8}, "the activations of break"),
+        ({"backward": 8}, "the gradients of stem"),
     ],
 )
 def test_the_step_and_the_layer_are_found(settings, place):
@@ -129,7 +129,7 @@ def test_a_run_says_where_and_leaves_the_last_good_state(plain, tmp_path, minute
                 verify=False,
                 checkpoint_minutes=minutes,
             )
-        assert "the gradients of first are not finite in step 8 (epoch 2)" in str(caught.value)
+        assert "the gradients of stem are not finite in step 8 (epoch 2)" in str(caught.value)
         assert "\n" not in str(caught.value)
         saved = checkpoints.restore(tmp_path / "checkpoints")
         assert saved is not None

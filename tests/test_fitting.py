@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import shutil
 import warnings
 from pathlib import Path
 
@@ -180,6 +181,18 @@ def test_a_finished_workdir_is_left_as_it_is(whole, capsys):
     assert contents(whole) == before
     assert "is finished" in capsys.readouterr().out
     assert result.record == again.record == read_json(whole / "result.json")
+
+
+def test_a_run_that_was_killed_before_its_page_gets_it(whole, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(whole, workdir)
+    (workdir / "report.html").unlink()
+    for left in (".lock", ".report.html.1.tmp"):
+        (workdir / left).touch()
+    fit(TINY, workdir, resume=True)
+    assert sorted(workdir.rglob("*")) == sorted(
+        workdir / p.relative_to(whole) for p in whole.rglob("*")
+    )
 
 
 @pytest.mark.parametrize(

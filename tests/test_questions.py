@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import jax
 import pytest
 
 from jaxcv import questions, runtime
@@ -52,6 +53,15 @@ def test_wrong_flags_are_one_line(capsys, arguments, said):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert said in lines[0]
+
+
+def test_a_missing_device_is_one_line(capsys, monkeypatch):
+    def missing():
+        raise AssertionError  # as jax 0.9 does
+
+    monkeypatch.setattr(jax, "devices", missing)
+    assert status_of(lambda flags: None) == 2
+    assert "asks for a device that is not here" in capsys.readouterr().err
 
 
 def test_variants_are_runs_of_their_own_and_are_taken_up_again(capsys):

@@ -21,7 +21,7 @@ def run(arguments: Sequence[str]) -> None:
     """Verifies and prints.
 
     Raises:
-        UserError: an unknown argument.
+        UserError: an unknown argument, or no device to compute on.
         SystemExit: 1 where something is wrong.
     """
     if any(argument in ("-h", "--help") for argument in arguments):
@@ -30,9 +30,11 @@ def run(arguments: Sequence[str]) -> None:
     for argument in arguments:
         if argument not in ("--json", "--deep"):
             raise UserError(f"verify takes --json and --deep, not {argument!r}")
+    from jaxcv.runtime import require_device
     from jaxcv.verification.table import as_json, show
     from jaxcv.verification.verify import verify
 
+    require_device()
     started = time.monotonic()
     with _progress() as report:
         rows = verify(deep="--deep" in arguments, report=report)

@@ -18,7 +18,7 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-def start(address: str, process: int, processes: int) -> subprocess.Popen[str]:
+def start(address: str, process: int, processes: int, *flags: str) -> subprocess.Popen[str]:
     environment = os.environ | {
         "JAX_COORDINATOR_ADDRESS": address,
         "JAX_NUM_PROCESSES": str(processes),
@@ -30,7 +30,14 @@ def start(address: str, process: int, processes: int) -> subprocess.Popen[str]:
     # Set by JAX in this process; it is jaxcv's own setting that keeps XLA quiet.
     environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "experiments" / "softmax_sgd.py"), *FLAGS, "--workdir", "run"],
+        [
+            sys.executable,
+            str(ROOT / "experiments/softmax_sgd.py"),
+            *FLAGS,
+            "--workdir",
+            "run",
+            *flags,
+        ],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -91,3 +98,16 @@ def test_a_process_that_never_comes(there, record_property):
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.faults
+def test_processes_with_different_flags():
+    address = f"127.0.0.1:{free_port()}"
+    processes = [start(address, number, 2, "--l2", f"0.{number}") for number in (0, 1)]
+    try:
+        for process in processes:
+            assert "different flags" in one_line(process, 200)
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
