@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jaxcv.experiment import Experiment
-from jaxcv.metrics import require_finite
+from jaxcv.metrics import require_finite, require_sane
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +98,8 @@ class Course:
             parameters: copies parameters and statistics; called where they are the best so far.
 
         Raises:
-            Diverged: a metric of the training or the validation images is not finite.
+            Diverged: a metric of the training or the validation images is not finite, or the
+                training loss is above 10,000.
         """
         loss = self.experiment.loss
         train = loss.metrics(numbers.totals)
@@ -106,6 +107,7 @@ class Course:
         validation = {} if numbers.validation is None else loss.metrics(numbers.validation)
         # The training loss is of the parameters before each step: not of the last ones.
         require_finite(validation, numbers.epoch)
+        require_sane(next(iter(train)), train, numbers.epoch)
         course = self.reported(numbers.report)
         if validation:
             score = validation[loss.score.name]

@@ -14,4 +14,8 @@ class UserError(Exception):
 
 
 class Diverged(UserError):
-    """Training has left the finite numbers: other settings may not."""
+    """Training has left the finite numbers, or all reason: with other settings it may not."""
+
+
+class Astray(Diverged):
+    """A loss that is finite, but of a network that no step leads back from where it is."""

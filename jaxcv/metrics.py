@@ -4,7 +4,11 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
-from jaxcv.errors import Diverged
+from jaxcv.errors import Astray, Diverged
+
+# In nats, or in squared error of an image. Untrained networks are thousands of times below; with a
+# learning rate far too large Adam stays above for ever, and finite.
+ASTRAY = 1e4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,3 +50,21 @@ def require_finite(metrics: Mapping[str, float], epoch: int) -> None:
                 f"training diverged: the {name} is not finite in epoch {epoch}; "
                 "try a smaller --learning-rate"
             )
+
+
+def require_sane(loss: str, metrics: Mapping[str, float], epoch: int) -> None:
+    """Refuses to go on where the training loss is finite, but beyond all reason.
+
+    Args:
+        loss: name of the metric that is the loss.
+        metrics: of the epoch's training batches.
+        epoch: from 1.
+
+    Raises:
+        Astray: the mean over the epoch is above 10,000.
+    """
+    if metrics[loss] > ASTRAY:
+        raise Astray(
+            f"training diverged: the mean {loss} of epoch {epoch} is {metrics[loss]:.2g}, above "
+            f"{ASTRAY:,.0f}; try a smaller --learning-rate"
+        )

@@ -16,7 +16,7 @@ from jaxcv.course import Course, Numbers
 from jaxcv.data.dataset import Dataset
 from jaxcv.devices import is_common, is_first
 from jaxcv.divergence import explained
-from jaxcv.errors import Diverged, UserError
+from jaxcv.errors import Astray, Diverged, UserError
 from jaxcv.exits import Interrupted
 from jaxcv.experiment import Experiment
 from jaxcv.experiment_json import to_json
@@ -115,7 +115,8 @@ class Run:
             try:
                 result = self.train(begun, state, compile_seconds, journal, progress)
             except Diverged as error:
-                if jax.process_count() > 1:  # they would have to look for it together
+                # Nothing to look for; several processes would have to look together.
+                if isinstance(error, Astray) or jax.process_count() > 1:
                     raise
                 progress.note("training diverged: looking for the step and the layer")
                 raise self.diagnosed(error) from None
@@ -144,7 +145,7 @@ class Run:
             progress: is shown.
 
         Raises:
-            Diverged: a number is not finite.
+            Diverged: a number is not finite, or the training loss beyond all reason.
         """
         epoch, spent = begun.epoch, begun.seconds
         pace, throughput = Pace(), Throughput()

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from jaxcv.errors import UserError
-from jaxcv.metrics import ACCURACY, COST, require_finite
+from jaxcv.errors import Astray, UserError
+from jaxcv.metrics import ACCURACY, ASTRAY, COST, require_finite, require_sane
 
 
 def test_which_way_is_better():
@@ -25,3 +25,10 @@ def test_divergence_is_one_line(value):
         require_finite({"decay": 1.0, "cost": value}, 7)
     assert "\n" not in str(caught.value)
     require_finite({"decay": 1.0, "cost": 0.0}, 7)
+
+
+def test_a_loss_beyond_all_reason_is_one_line():
+    with pytest.raises(Astray, match="the mean loss of epoch 2 is 2e\\+06, above 10,000") as caught:
+        require_sane("loss", {"loss": 2e6, "accuracy": 0.9}, 2)
+    assert "\n" not in str(caught.value)
+    require_sane("loss", {"loss": ASTRAY, "accuracy": 0.0, "decay": 1e9}, 2)
