@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +16,14 @@ from jaxcv.fitting import fit
 from jaxcv.programs import run_epoch
 from tests.faults.subjects import SUBJECTS
 from tests.tiny import with_settings
+
+
+@pytest.fixture(autouse=True)
+def _interrupts_are_heard() -> Iterator[None]:
+    """What the shell starts in the background ignores SIGINT, as a run that inherits that does."""
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, inherited)
 
 
 @pytest.mark.parametrize(
