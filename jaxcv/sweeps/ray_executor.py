@@ -13,6 +13,7 @@ from typing import Any
 from jaxcv import runtime
 from jaxcv.errors import UserError
 from jaxcv.exits import VerificationFailed
+from jaxcv.experiment import Experiment
 from jaxcv.extras import require
 from jaxcv.sweeps.executors import Ended
 from jaxcv.sweeps.lanes import Stopped
@@ -55,6 +56,11 @@ class Ray:
         self._verify = verify
         if not self._ray.is_initialized():
             _connect(self._ray, address)
+
+    def check(self, experiments: Sequence[Experiment]) -> None:
+        """Asks a worker: the data lie where it is."""
+        task = self._ray.remote(max_retries=_RETRIES, num_cpus=1)(_check)
+        _result(self._ray, task.remote(self._mode, self._lanes, self._verify, list(experiments)))
 
     def run(
         self,
@@ -150,7 +156,12 @@ def _train(mode: LaneMode, lanes: int, verify: bool, bundle: list[Trial]) -> lis
     return list(_trainer(mode, lanes, verify).train(bundle))
 
 
-def _result(ray: Any, reference: Any) -> list[Ended]:
+def _check(mode: LaneMode, lanes: int, verify: bool, experiments: list[Experiment]) -> None:
+    """The task that looks whether experiments fit their data."""
+    _trainer(mode, lanes, verify).check(experiments)
+
+
+def _result(ray: Any, reference: Any) -> Any:
     """What a task has given, its errors as if they had been raised here."""
     try:
         return ray.get(reference)

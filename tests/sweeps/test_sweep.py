@@ -244,6 +244,24 @@ def test_data_that_are_not_there_leave_no_workdir(tmp_path):
     assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.parametrize(
+    ("axes", "search", "said"),
+    [
+        ({"batch_size": [64, 100_000]}, {}, "--batch-size 100000 is larger"),
+        ({"data": ["digits", "nope"]}, {}, "unknown data 'nope'"),
+        ({"depth": [7, 8]}, {}, "--depth must be"),
+        ({"patience": [None, 3], "validation": [10, 0]}, {}, "--patience needs"),
+        # Whatever it draws first, it may come to this.
+        ({"batch_size": Span(16, 2000)}, {"search": "tpe", "trials": 1}, "--batch-size 2000"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_trained(axes, search, said, tmp_path):
+    it = dataclasses.replace(TINY, model=models.DenseNet()) if "depth" in axes else TINY
+    with pytest.raises(UserError, match=said):
+        sweep(it, axes, tmp_path / "s", **search, verify=False)
+    assert not (tmp_path / "s").exists()
+
+
 def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
