@@ -152,6 +152,8 @@ def test_a_stopped_sweep_goes_on(whole, tmp_path, plain):
     done = {p: p.stat().st_mtime_ns for p in (tmp_path / "s").glob("trials/*/result.json")}
     assert 0 < len(done) < 8
     assert len(recorded(default_url(tmp_path / "s"))) == len(done)
+    rows = read_json(tmp_path / "s" / "results.json")["trials"]
+    assert {f"{row['trial']:05d}" for row in rows} == {path.parent.name for path in done}
     assert bits(sweep(TINY, AXES, tmp_path / "s", seeds=2, verify=False)) == bits(whole)
     assert {path: path.stat().st_mtime_ns for path in done} == done
     assert [t.user_attrs["trial"] for t in recorded(default_url(tmp_path / "s"))] == list(range(8))
