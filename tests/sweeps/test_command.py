@@ -111,6 +111,14 @@ def test_bad_input_is_one_line_and_status_two(script, capsys, flags, said):
     assert not list(Path().glob("runs/*/trials/*"))
 
 
+@pytest.mark.parametrize(
+    "name", ["autoencoder_sweep", "learning_rate_sweep", "seeds", "cifar10_94_sweep"]
+)
+def test_scripts_that_sweep_say_how_they_run(name, capsys):
+    assert status("sweep", name) == 2
+    assert f"{name}.py" in capsys.readouterr().err.partition("python ")[2]
+
+
 def test_without_optuna_the_extra_is_named(script, capsys, monkeypatch):
     import importlib
 
