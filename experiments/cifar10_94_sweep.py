@@ -21,6 +21,7 @@ from jaxcv.logs import read_metrics
 from jaxcv.plots import compared, save
 from jaxcv.script import RunFlags, run, running_script
 
+
 def shown(name: str, values: list[float], form: str = ".4f") -> str:
     """A line of mean, sample standard deviation and number."""
     deviation = f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""

@@ -32,7 +32,7 @@ class SweepFlags:
         range: numbers to try, FIELD=LOW..HIGH or FIELD=log:LOW..HIGH; given again for another
         search: grid of all --set values, or random, qmc or tpe over --set and --range
         trials: configurations to try where the search is no grid
-        seeds: seeds of each configuration, 0, 1, ...; default the one of --seed
+        seeds: how many seeds each configuration is trained with, from --seed on
         search_seed: seed of the search
         pruner: gives up trials that fall behind on the validation images: median, worse than the
             median of the complete trials at that epoch; halving, not in the best quarter at epochs

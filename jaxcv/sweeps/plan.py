@@ -80,7 +80,7 @@ def make_plan(
     Args:
         experiment: what every trial begins with.
         axes: by the names of settings: a `Span`, or the values to try.
-        seeds: 3 means the seeds 0, 1 and 2; None the experiment's own.
+        seeds: 3 means the experiment's own and the two after it; None its own alone.
         search: None for a grid where nothing has a range and no number of trials is said, else
             for random draws.
         trials: configurations to try.
@@ -105,7 +105,7 @@ def make_plan(
     return Plan(
         experiment,
         Search(known, search, trials, search_seed, larger),
-        (experiment.seed,) if seeds is None else tuple(range(seeds)),
+        tuple(range(experiment.seed, experiment.seed + (seeds or 1))),
         pruner,
     )
 

@@ -72,7 +72,8 @@ def sweep(
         experiment: what every trial begins with.
         axes: by the names of settings: values to try, or a `Span` of numbers.
         workdir: default runs/NAME-sweep.
-        seeds: 3 trains each configuration with the seeds 0, 1 and 2; None with the experiment's.
+        seeds: 3 trains each configuration with the experiment's seed and the two after it: 0, 1
+            and 2 unless it says otherwise; None with its own alone.
         search: grid, random, qmc or tpe; None for a grid of lists, else for random draws.
         trials: configurations to try, where the search is no grid.
         search_seed: of the search.
@@ -109,6 +110,8 @@ def sweep(
             f"executor must be an object with check() and run(), such as ray_executor.Ray(...), "
             f"not {executor}"
         )
+    if storage == "":
+        raise UserError("--storage must be a database's URL, such as sqlite:///study.db, not ''")
     plan = make_plan(
         experiment,
         axes,

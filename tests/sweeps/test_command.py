@@ -96,6 +96,7 @@ def test_help_names_the_sweeps_flags_and_the_experiments(script, capsys):
         (("tiny.py", "--lane-mode", "both"), "--lane-mode"),
         (("tiny.py", "--address", "127.0.0.1:1"), "--executor ray"),
         (("tiny.py", "--storage", "sqlite:////no/such/place.db"), "cannot be opened"),
+        (("tiny.py", "--storage", ""), "--storage must be"),
         (("tiny.py", "--frobnicate"), "unknown flag"),
         (("several.py",), "several experiments"),
         (("none.py",), "no experiment of its own"),

@@ -280,6 +280,12 @@ def test_what_python_code_says_is_checked_as_flags_are(wrong):
     assert not Path("s").exists()
 
 
+def test_seeds_begin_with_the_experiments_own():
+    assert make_plan(TINY, {}, seeds=3).seeds == (0, 1, 2)
+    assert make_plan(dataclasses.replace(TINY, seed=5), {}, seeds=3).seeds == (5, 6, 7)
+    assert make_plan(dataclasses.replace(TINY, seed=5), {}).seeds == (5,)
+
+
 def test_seeds_are_said_once():
     with pytest.raises(UserError, match="twice"):
         sweep(TINY, {"seed": [1, 2]}, Path("s"), seeds=3, verify=False)
