@@ -48,8 +48,13 @@ class Finished:
         """
         name = self.trial.experiment.loss.score.name
         held_out = self.record.get(f"val_{name}")
-        score = self.record.get(f"test_{name}") if held_out is None else held_out
+        score = self.tested if held_out is None else held_out
         return None if self.diverged else score
+
+    @property
+    def tested(self) -> Any:
+        """Its score on the test images; None where it diverged."""
+        return self.record.get(f"test_{self.trial.experiment.loss.score.name}")
 
     @property
     def score(self) -> float | None:

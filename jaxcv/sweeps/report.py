@@ -81,13 +81,14 @@ def _table(configurations: Sequence[Summary], score: Score, named_score: str) ->
     sign = -1 if score.larger_is_better else 1
     ranked = sorted(configurations, key=lambda s: np.inf if s.mean is None else sign * s.mean)
     varied = list(ranked[0].configuration) if ranked else []
+    held_out = named_score != f"test {score.name}"
     # A column for what has happened at all.
     ends = [name for name in ("diverged", "pruned") if any(getattr(s, name) for s in ranked)]
     rows = [
         [
             *[named({"": summary.configuration[name]}).strip() for name in varied],
-            "–" if summary.mean is None else f"{summary.mean:.4f}",
-            "–" if summary.std is None else f"± {summary.std:.4f}",
+            _shown(summary.mean, summary.std),
+            *[_shown(summary.test_mean, summary.test_std)] * held_out,
             str(summary.n),
             *[str(getattr(summary, name) or "") for name in ends],
         ]
@@ -97,7 +98,15 @@ def _table(configurations: Sequence[Summary], score: Score, named_score: str) ->
     note = ""
     if len(ranked) > _ROWS:
         note = f'\n<p class="soft">The best {_ROWS} of {len(ranked):,}; all are in results.csv.</p>'
-    return pages.table([*heads, f"mean {named_score}", "std", "n", *ends], rows, [0]) + note
+    means = [named_score] + [f"test {score.name}"] * held_out
+    heads += [f"mean {mean} ± std" for mean in means]
+    return pages.table([*heads, "n", *ends], rows, [0]) + note
+
+
+def _shown(mean: float | None, std: float | None) -> str:
+    if mean is None:
+        return "–"
+    return f"{mean:.4f}" if std is None else f"{mean:.4f} ± {std:.4f}"
 
 
 def _overview(

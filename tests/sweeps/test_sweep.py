@@ -106,6 +106,9 @@ def test_the_table_of_results(whole):
     assert summary["n"] == 2
     assert summary["mean"] == pytest.approx(sum(scores) / 2)
     assert summary["std"] == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)
+    tests = [float(rows[i]["test_accuracy"]) for i in (2, 3)]
+    assert summary["test_mean"] == pytest.approx(sum(tests) / 2)
+    assert summary["test_std"] == pytest.approx(abs(tests[0] - tests[1]) / 2**0.5)
 
 
 def test_the_best_is_the_first_of_the_highest(whole):
@@ -127,6 +130,9 @@ def test_the_page_stands_alone_and_shows_it(whole):
     assert page.count("<img") >= 5
     assert f"{whole.best.score:.4f}" in page
     assert "mean validation accuracy" in page
+    assert "mean test accuracy" in page
+    one = whole.configurations[1]
+    assert f"{one.test_mean:.4f} ± {one.test_std:.4f}" in page
 
 
 # --- going on -----------------------------------------------------------------------------------
