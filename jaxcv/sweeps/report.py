@@ -7,23 +7,51 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcv import pages, parameters, plots
+from jaxcv import pages, parameters, plots, runtime
 from jaxcv.errors import UserError
 from jaxcv.figures import Finished as Pictured
 from jaxcv.figures import first_kernel, write_figures
 from jaxcv.files import write_bytes
+from jaxcv.locks import locked
 from jaxcv.metrics import Score
 from jaxcv.reconstruction import SparseReconstruction
+from jaxcv.sweeps import records
 from jaxcv.sweeps.axes import Configuration, Span
-from jaxcv.sweeps.plan import Plan
+from jaxcv.sweeps.plan import Plan, read_plan
 from jaxcv.sweeps.records import Finished
-from jaxcv.sweeps.results import Summary, ranked_by
+from jaxcv.sweeps.results import Summary, best_of, ranked_by, summaries
 from jaxcv.sweeps.search import name_of
 from jaxcv.sweeps.table import named
 from jaxcv.sweeps.trainer import Trainer
 
 # Configurations whose features stand side by side, and lines of the table of configurations.
 _FEATURES, _ROWS = 9, 100
+
+
+def report_again(path: Path) -> Path:
+    """Makes the page of a sweep, finished or not, from the files in its workdir.
+
+    The best trial's figures are drawn anew where the data are at hand.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UserError: a file is broken, no trial is finished, the sweep is running, or the place cannot
+            be written.
+    """
+    plan = read_plan(path)
+    runtime.set_up()
+    try:
+        with locked(path):
+            trials = records.read_all(path, plan.axes)
+            if not trials:
+                raise UserError(f"{path}: no trial of this sweep is finished yet")
+            best = best_of(trials, plan.experiment.loss.score)
+            write_report(path, plan, summaries(trials), trials, best)
+    except OSError as error:
+        raise UserError(f"cannot write in {path}: {error.strerror or error}") from None
+    return path / "report.html"
 
 
 def write_report(
@@ -48,7 +76,7 @@ def write_report(
     score, directory = plan.experiment.loss.score, path / "figures"
     title = f"{plan.experiment.name}: {len(trials)} trials"
     parts = [
-        f"<header><h1>{pages.text(title)}</h1></header>",
+        f"<header><h1>{pages.text(title)}</h1>{_missing(plan.total - len(trials))}</header>",
         _cards(score, trials, best),
         pages.section("Configurations", _table(configurations, score, ranked_by(trials, score))),
         pages.section("Trials", _figures(_overview(directory, plan, trials, best))),
@@ -60,6 +88,11 @@ def write_report(
         heading = f"The best trial: {best.trial.number}"
         parts.append(pages.section(heading, _figures(_of_trial(directory / "best", best))))
     write_bytes(path / "report.html", pages.page(f"{title} · jaxcv", parts).encode())
+
+
+def _missing(count: int) -> str:
+    told = f"Not finished: trials that are missing: {count:,}. The command of the sweep goes on."
+    return f'<p class="notice">{told}</p>' if count > 0 else ""
 
 
 def _cards(score: Score, trials: Sequence[Finished], best: Finished | None) -> str:
@@ -178,14 +211,15 @@ def _features(
 
 
 def _of_trial(directory: Path, best: Finished) -> dict[str, Path]:
-    """The figures of a lone run; none where the data are on another machine."""
+    """The figures of a lone run; those there are where the data are on another machine."""
     experiment = best.trial.experiment
     found = parameters.read(best.workdir.parameters)
     with jax.enable_x64(experiment.precision == "float64"):
         try:
             experiment, program, dataset = Trainer("map", 1).prepared(experiment)
         except UserError:
-            return {}
+            paths = sorted(directory.glob("*.png"))
+            return {path.stem.replace("_", " "): path for path in paths}
         program = program.with_numbers(experiment)
         finished = Pictured(
             dataset=dataset,

@@ -8,16 +8,16 @@ from pathlib import Path
 import optuna
 import pytest
 
-from jaxcv import Adam, Experiment, UserError, load, models
+from jaxcv import Adam, Experiment, UserError, cli, load, models
 from jaxcv.exits import Interrupted
 from jaxcv.files import read_json
 from jaxcv.fitting import fit
 from jaxcv.logs import read_metrics
 from jaxcv.results import params_sha256
-from jaxcv.sweeps import records
+from jaxcv.sweeps import records, report
 from jaxcv.sweeps import sweep as module
 from jaxcv.sweeps.axes import Span
-from jaxcv.sweeps.plan import claim, look, make_plan
+from jaxcv.sweeps.plan import claim, look, make_plan, read_plan
 from jaxcv.sweeps.study import default_url
 from jaxcv.sweeps.sweep import SweepResult, sweep
 
@@ -133,6 +133,44 @@ def test_the_page_stands_alone_and_shows_it(whole):
     assert "mean test accuracy" in page
     one = whole.configurations[1]
     assert f"{one.test_mean:.4f} ± {one.test_std:.4f}" in page
+
+
+def test_its_page_is_made_again_from_its_files_alone(whole, tmp_path, capsys):
+    path = tmp_path / "s"
+    shutil.copytree(whole.workdir, path, ignore=shutil.ignore_patterns("report.html", "results.*"))
+    cli.entry(["report", str(path)])
+    assert capsys.readouterr().out == f"{path}/report.html\n"
+    assert (path / "report.html").read_bytes() == (whole.workdir / "report.html").read_bytes()
+
+
+def test_the_page_of_an_unfinished_sweep_says_so(whole, tmp_path, monkeypatch):
+    path = tmp_path / "s"
+    shutil.copytree(whole.workdir, path)
+    (path / "trials" / "00003" / "result.json").unlink()
+    monkeypatch.setattr(report, "_of_trial", lambda *arguments: {})
+    page = report.report_again(path).read_text()
+    assert "trials that are missing: 1." in page
+    assert "7 trials" in page
+    shutil.rmtree(path / "trials")
+    with pytest.raises(UserError, match="no trial of this sweep is finished"):
+        report.report_again(path)
+
+
+@pytest.mark.parametrize(
+    ("axes", "how"),
+    [
+        (AXES | {"features": [(4,), (4, 4)], "activation": ["relu", "tanh"]}, {"seeds": 3}),
+        ({"batch_size": Span(8, 64), "l2": Span(1e-5, 0.1, log=True)}, {"trials": 5}),
+        ({"l2": [0, 1]}, {"trials": 2, "search": "tpe", "search_seed": 7, "pruner": "median"}),
+    ],
+)
+def test_a_plan_is_read_as_it_was_written(axes, how, tmp_path):
+    plan = make_plan(TINY, axes, **how)
+    claim(tmp_path, plan)
+    assert read_plan(tmp_path) == plan
+    (tmp_path / "sweep.json").write_text("{}")
+    with pytest.raises(UserError, match=r"sweep\.json is damaged"):
+        read_plan(tmp_path)
 
 
 # --- going on -----------------------------------------------------------------------------------
