@@ -272,8 +272,20 @@ def test_a_storage_that_cannot_be_opened_is_one_line(url, tmp_path):
     with pytest.raises(UserError, match="cannot be opened") as caught:
         sweep(TINY, {"l2": [0.0]}, tmp_path / "s", storage=url, verify=False)
     assert "\n" not in str(caught.value)
+    assert "Background" not in str(caught.value)
     # The place is free for another sweep.
     look(tmp_path / "s", make_plan(TINY, AXES))
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite://me:secret@/no/file", "mysql://me:secret@h/db", "x://me:secret@h:port/db"]
+)
+def test_a_password_is_not_shown(url, tmp_path):
+    with pytest.raises(UserError, match="cannot be opened") as caught:
+        sweep(TINY, {"l2": [0.0]}, tmp_path / "s", storage=url, verify=False)
+    assert "secret" not in str(caught.value)
+    assert "me:***@" in str(caught.value)
+    assert "Background" not in str(caught.value)
 
 
 def test_a_damaged_study_is_one_line(tmp_path):
