@@ -37,30 +37,38 @@ class Ray:
 
     Args:
         address: of the cluster, HOST:PORT; None starts one on this machine, which listens on
-            loopback alone. A driver that is connected already stays so.
+            loopback alone. A driver that is connected already stays so; any other connects when
+            there is something to train.
         mode: how lanes advance.
         lanes: trials of a bundle, at most; fewer where there are more workers than bundles.
         verify: before the first training on a worker's backend, let it prove itself.
-
-    Raises:
-        UserError: Ray is not installed, or nothing answers at the address.
     """
 
     def __init__(self, address: str | None, mode: LaneMode, lanes: int, verify: bool = True):
-        if address is None:
-            # Read when Ray is imported: a Ray that is not to be a cluster listens on loopback.
-            os.environ.setdefault(_LOOPBACK, "0")
-        self._ray = require("ray", "ray")
+        self._address = address
         self._mode: LaneMode = mode
         self._lanes = lanes
         self._verify = verify
-        if not self._ray.is_initialized():
-            _connect(self._ray, address)
+
+    def connected(self) -> Any:
+        """Ray, with this process as a driver.
+
+        Raises:
+            UserError: Ray is not installed, or nothing answers at the address.
+        """
+        if self._address is None:
+            # Read when Ray is imported: a Ray that is not to be a cluster listens on loopback.
+            os.environ.setdefault(_LOOPBACK, "0")
+        ray = require("ray", "ray")
+        if not ray.is_initialized():
+            _connect(ray, self._address)
+        return ray
 
     def check(self, experiments: Sequence[Experiment]) -> None:
         """Asks a worker: the data lie where it is."""
-        task = self._ray.remote(max_retries=_RETRIES, num_cpus=1)(_check)
-        _result(self._ray, task.remote(self._mode, self._lanes, self._verify, list(experiments)))
+        ray = self.connected()
+        task = ray.remote(max_retries=_RETRIES, num_cpus=1)(_check)
+        _result(ray, task.remote(self._mode, self._lanes, self._verify, list(experiments)))
 
     def run(
         self,
@@ -69,8 +77,10 @@ class Ray:
         signalled: Callable[[], int],
     ) -> Iterator[Ended]:
         """Trains all bundles at once, as far as the cluster has room."""
-        ray = self._ray
         trials = [trial for trial in trials if trial.number not in finished]
+        if not trials:
+            return
+        ray = self.connected()
         resources = ray.cluster_resources()
         kind = next((kind for kind in ("GPU", "TPU") if resources.get(kind)), "CPU")
         workers = max(1, int(resources.get(kind, 1)))

@@ -18,6 +18,7 @@ from jaxcv.sweeps import records, report
 from jaxcv.sweeps import sweep as module
 from jaxcv.sweeps.axes import Span
 from jaxcv.sweeps.plan import claim, look, make_plan, read_plan
+from jaxcv.sweeps.ray_executor import Ray
 from jaxcv.sweeps.study import default_url
 from jaxcv.sweeps.sweep import SweepResult, sweep
 
@@ -178,7 +179,9 @@ def test_a_plan_is_read_as_it_was_written(axes, how, tmp_path):
 
 def test_a_finished_sweep_is_left_as_it_is(whole, capsys):
     before = {p: p.stat().st_mtime_ns for p in whole.workdir.rglob("*.*") if p.is_file()}
-    again = sweep(TINY, AXES, whole.workdir, seeds=2, verify=False)
+    # Nothing is left to do: no cluster is asked for.
+    nobody = Ray("127.0.0.1:1", "auto", 1)
+    again = sweep(TINY, AXES, whole.workdir, seeds=2, verify=False, executor=nobody)
     assert bits(again) == bits(whole)
     assert "is finished" in capsys.readouterr().out
     changed = [p.name for p, t in before.items() if p.stat().st_mtime_ns != t]
