@@ -148,7 +148,10 @@ def _overview(
     """Scores against each setting that varied, and the learning curves."""
     score, figures = plan.experiment.loss.score.name, {}
     ranked = ranked_by(trials, plan.experiment.loss.score)
-    pruned = any(one.pruned for one in trials)
+    counts = {"diverged": sum(o.diverged for o in trials), "pruned": sum(o.pruned for o in trials)}
+    gone = [f"{count} {what}" for what, count in counts.items() if count]
+    absent = f"; left out: {' and '.join(gone)}" if gone else ""
+    grid = plan.search.strategy == "grid"
     for name, axis in plan.axes.items():
         lines: dict[str, dict[Any, list[float]]] = {}
         for one in trials:
@@ -157,11 +160,14 @@ def _overview(
             rest = {} if isinstance(axis, Span) else _without(configuration, name, plan)
             values = lines.setdefault(named(rest), {}).setdefault(name_of(configuration[name]), [])
             values += [] if one.score is None else [one.score]
-        spread = isinstance(axis, Span) and axis.log
+        wide = axis.log if isinstance(axis, Span) else _wide(axis.values)
         path = directory / f"{name}.png"
-        plots.save(plots.scores_against(lines, name, ranked, spread or _wide(plan, name)), path)
-        caption = f"{ranked} against {name.replace('_', ' ')}; mean ± standard deviation"
-        figures[caption + ("; pruned trials are left out" if pruned else "")] = path
+        # Of a value that several draws have in common there is no mean, and draws are no sequence.
+        averaged = grid or (isinstance(axis, Span) and not axis.whole)
+        figure = plots.scores_against(lines, name, ranked, wide, averaged, joined=grid)
+        plots.save(figure, path)
+        deviation = "; mean ± standard deviation" if averaged and len(plan.seeds) > 1 else ""
+        figures[f"{ranked} against {name.replace('_', ' ')}{deviation}{absent}"] = path
     names = {one.trial.number: f"{one.trial.number}" for one in trials}
     curves = {names[one.trial.number]: one.lines() for one in trials}
     path = directory / "learning_curves.png"
@@ -179,10 +185,8 @@ def _without(configuration: Configuration, name: str, plan: Plan) -> Configurati
     }
 
 
-def _wide(plan: Plan, name: str) -> bool:
+def _wide(values: Sequence[Any]) -> bool:
     """Whether listed values span more than a linear axis can show."""
-    axis = plan.axes[name]
-    values = [axis.low, axis.high] if isinstance(axis, Span) else list(axis.values)
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     return len(numbers) == len(values) and min(numbers) > 0 and max(numbers) >= 10 * min(numbers)
 
