@@ -21,8 +21,6 @@ from jaxcv.logs import read_metrics
 from jaxcv.plots import compared, save
 from jaxcv.script import RunFlags, run, running_script
 
-choice = runpy.run_path(str(Path(__file__).with_name("cifar10_94.py")))["choice"]
-
 
 def shown(name: str, values: list[float], form: str = ".4f") -> str:
     """A line of mean, sample standard deviation and number."""
@@ -49,6 +47,7 @@ def sweep(experiment: Experiment, flags, workdir: Path) -> None:
 
 def main() -> None:
     path, text = running_script()
+    choice = runpy.run_path(str(path.with_name("cifar10_94.py")))["choice"]
     with exits(path.name):
         experiment, run_flags = choice.chosen(sys.argv[1:], RunFlags)
         flags = dataclasses.make_dataclass(

@@ -11,7 +11,7 @@ _COMMANDS = {
     "list": "name the experiments, with what each is",
     "run": "train an experiment: its name, its script or a saved experiment.json",
     "sweep": "train an experiment many times, over settings and seeds",
-    "report": "make a workdir's report.html again",
+    "report": "make the report.html of a run or of a sweep again",
     "inspect": "a network's layers: shapes, parameters, receptive fields, multiply-adds",
     "verify": "check that this machine computes what it should",
     "bench": "measure how fast training is here, beside other frameworks",
@@ -70,9 +70,15 @@ def report(arguments: Sequence[str]) -> None:
         return
     if len(arguments) != 1:
         raise UserError("report takes one workdir: jaxcv report WORKDIR")
+    workdir = Path(arguments[0])
+    if (workdir / "sweep.json").is_file():
+        from jaxcv.sweeps.report import report_again
+
+        print(report_again(workdir))
+        return
     from jaxcv.reports import write_report
 
-    print(write_report(Path(arguments[0])))
+    print(write_report(workdir))
 
 
 def inspect(arguments: Sequence[str]) -> None:

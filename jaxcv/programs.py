@@ -156,13 +156,17 @@ class Program:
         return epoch_order(key, number, self.train, batch_size=self.batch_size)
 
 
-def prepare(experiment: Experiment, dataset: Dataset, devices: Devices = 1) -> Program:
-    """Puts an experiment's data and numbers on the device, or on those that share the batch.
+def require_fit(experiment: Experiment, dataset: Dataset) -> None:
+    """Refuses an experiment that does not fit its data: nothing is placed, nothing compiled.
+
+    Args:
+        experiment: with what the data decide filled in, by `resolve`.
+        dataset: its data.
 
     Raises:
         UserError: the batch is larger than the training set, or early stopping has nothing to
-            watch, or the optimizer needs an exact objective and would not have one, or there are
-            fewer devices, or the batch cannot be shared out among them.
+            watch, or the optimizer needs an exact objective and would not have one, or the network
+            has no use for images of this size.
     """
     batch_size = experiment.batch_size or len(dataset.train)
     if batch_size > len(dataset.train):
@@ -180,6 +184,23 @@ def prepare(experiment: Experiment, dataset: Dataset, devices: Devices = 1) -> P
             f"--batch-size None (all {len(dataset.train)} images), no augmentation, no --clip-norm"
         )
     static, hyper = split(experiment)
+    jax.eval_shape(
+        lambda key, hyper: training.initial_state(static, key, hyper, dataset.image_shape),
+        jax.eval_shape(lambda: jax.random.key(0)),
+        jax.eval_shape(lambda: device_data.arrays(hyper, experiment)),
+    )
+
+
+def prepare(experiment: Experiment, dataset: Dataset, devices: Devices = 1) -> Program:
+    """Puts an experiment's data and numbers on the device, or on those that share the batch.
+
+    Raises:
+        UserError: as `require_fit`; or there are fewer devices, or the batch cannot be shared out
+            among them.
+    """
+    require_fit(experiment, dataset)
+    batch_size = experiment.batch_size or len(dataset.train)
+    static, hyper = split(experiment)
     data, train = device_data.place(dataset, experiment), jax.device_put(dataset.train)
     length = max(len(dataset.validation), len(dataset.test))
     splits = {
@@ -189,7 +210,7 @@ def prepare(experiment: Experiment, dataset: Dataset, devices: Devices = 1) -> P
     where = placement(devices, batch_size)
     asks = training.asks_for_data(experiment)
     statistics = training.data_statistics(static, data, train) if asks else {}
-    program = Program(
+    return Program(
         static=static,
         hyper=where.copied(device_data.arrays(hyper, experiment)),
         data=where.placed(data, batch_size),
@@ -200,15 +221,6 @@ def prepare(experiment: Experiment, dataset: Dataset, devices: Devices = 1) -> P
         statistics=statistics if where is ONE else jax.device_get(statistics),
         placement=where,
     )
-    # What the network refuses, it refuses here, before a workdir is claimed.
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    numbers = jax.eval_shape(lambda: program.hyper)
-    jax.eval_shape(
-        lambda key, hyper: training.initial_state(static, key, hyper, dataset.image_shape),
-        key,
-        numbers,
-    )
-    return program
 
 
 def resolve(experiment: Experiment, dataset: Dataset) -> Experiment:

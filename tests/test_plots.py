@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from PIL import Image
 
 from jaxcv import plots
@@ -280,7 +281,32 @@ def test_scores_against_a_setting_show_every_trial_and_the_means():
     assert dots == [[0.1, 0.5], [0.1, 0.7], [1.0, 0.6], [1.0, 0.8]]
     means = [points for marker, points in drawn if marker == "None"]
     assert [[0.1, pytest.approx(0.6)], [1.0, 0.8]] in means
+    # A deviation has more than one score.
+    (bars,) = [c for c in ax.collections if isinstance(c, LineCollection)]
+    low, high = np.asarray(bars.get_segments())[0].tolist()
+    assert len(bars.get_segments()) == 1
+    assert low == [0.1, pytest.approx(0.6 - 0.02**0.5)]
+    assert high == [0.1, pytest.approx(0.6 + 0.02**0.5)]
     assert ax.get_xscale() == "log"
+
+
+def lines_between(figure) -> int:
+    return sum(
+        line.get_linestyle() != "None" and line.get_alpha() != 0 for line in figure.axes[0].lines
+    )
+
+
+def test_a_line_leads_only_between_numbers_that_were_listed():
+    scores = {0.1: [0.5, 0.7], 1.0: [0.8]}
+    assert lines_between(plots.scores_against({"": scores}, "l2", "accuracy")) == 1
+    drawn = plots.scores_against({"": scores}, "l2", "accuracy", joined=False)
+    assert lines_between(drawn) == 0
+    assert len(drawn.axes[0].collections) == 1
+    dots = plots.scores_against({"": scores}, "l2", "accuracy", averaged=False)
+    assert lines_between(dots) == 0
+    assert not dots.axes[0].collections
+    named = plots.scores_against({"": {"relu": [0.5], "tanh": [0.4]}}, "activation", "accuracy")
+    assert lines_between(named) == 0
 
 
 def test_settings_that_are_no_numbers_stand_side_by_side():

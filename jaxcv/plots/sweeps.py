@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _MOST_LINES = len(COLOURS)
 # Losses that differ by more than this factor have a logarithmic axis.
 _WIDE = 1e3
+_DOTS: dict[str, Any] = {"linestyle": "", "marker": ".", "markersize": 9, "alpha": 0.6}
 
 
 def scores_against(
@@ -22,6 +23,8 @@ def scores_against(
     setting: str,
     score: str,
     logarithmic: bool = False,
+    averaged: bool = True,
+    joined: bool = True,
 ) -> "Figure":
     """Draw scores against a setting, a line for what else varied.
 
@@ -30,9 +33,12 @@ def scores_against(
         setting: name of the axis; values that are no numbers stand side by side.
         score: name of the other axis.
         logarithmic: whether the setting has a logarithmic axis.
+        averaged: whether the scores at a value belong together, as those of several seeds do.
+        joined: whether means are joined by lines; those at values that are no numbers never are.
 
     Returns:
-        Every score as a dot and, where the lines are few, the mean and standard deviation.
+        Every score as a dot and, where the lines are few, the means, with standard deviations where
+        there are several scores.
     """
     values = list(dict.fromkeys(value for line in lines.values() for value in line))
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
@@ -46,14 +52,24 @@ def scores_against(
         for i, (name, line) in enumerate(lines.items()):
             colour = COLOURS[i] if few else BLUE
             known = sorted((place[value], scores) for value, scores in line.items() if scores)
-            for x, scores in known:
-                dots = np.full(len(scores), x, float)
-                ax.plot(dots, scores, ".", color=colour, alpha=0.45, markersize=5)
-            if few and known:
-                x = np.array([x for x, _ in known], float)
-                mean = np.array([np.mean(scores) for _, scores in known])
-                std = np.array([np.std(s, ddof=1) if len(s) > 1 else 0.0 for _, s in known])
-                ax.errorbar(x, mean, std, color=colour, capsize=3, linewidth=1.4, label=name)
+            dots = [(x, score) for x, scores in known for score in scores]
+            ax.plot(*np.array(dots, float).reshape(-1, 2).T, **_DOTS, color=colour, label=name)
+            averages = few and averaged
+            if averages and joined and numeric:
+                means = np.array([np.mean(scores) for _, scores in known])
+                ax.plot([x for x, _ in known], means, color=colour, linewidth=1.4)
+            several = [(x, scores) for x, scores in known if len(scores) > 1]
+            if averages and several:
+                ax.errorbar(
+                    [x for x, _ in several],
+                    [np.mean(scores) for _, scores in several],
+                    [np.std(scores, ddof=1) for _, scores in several],
+                    fmt="_",
+                    color=colour,
+                    markersize=10,
+                    capsize=3,
+                    linewidth=1.4,
+                )
         scores = [s for line in lines.values() for several in line.values() for s in several]
         if scores:
             # A value none of whose trials has a score keeps its place on the axis.
@@ -62,6 +78,7 @@ def scores_against(
             ax.set_xscale("log")
         if not numeric:
             ax.set_xticks(range(len(values)), [str(value) for value in values])
+            ax.margins(x=0.5 / len(values))
         elif all(isinstance(value, int) for value in values):
             whole_numbers(ax)
         ax.set(xlabel=setting.replace("_", " "), ylabel=score)

@@ -32,7 +32,7 @@ class SweepFlags:
         range: numbers to try, FIELD=LOW..HIGH or FIELD=log:LOW..HIGH; given again for another
         search: grid of all --set values, or random, qmc or tpe over --set and --range
         trials: configurations to try where the search is no grid
-        seeds: seeds of each configuration, 0, 1, ...; default the one of --seed
+        seeds: how many seeds each configuration is trained with, from --seed on
         search_seed: seed of the search
         pruner: gives up trials that fall behind on the validation images: median, worse than the
             median of the complete trials at that epoch; halving, not in the best quarter at epochs
@@ -203,7 +203,7 @@ def experiment_of(path: Path) -> Experiment | Choice:
     """The experiment of a script, which is read without training, or of an experiment.json.
 
     Raises:
-        UserError: the script has none, or several.
+        UserError: the script has none, or several, or is a sweep itself.
     """
     if path.suffix == ".json":
         from jaxcv.experiment_json import from_json
@@ -212,12 +212,15 @@ def experiment_of(path: Path) -> Experiment | Choice:
 
         return from_json(read_json(path), PART_TYPES)
     names: dict[str, Any] = runpy.run_path(str(path), run_name="__jaxcv_sweep__")
+    if {id(main), id(run), id(perform), id(sweep)} & set(map(id, names.values())):
+        raise UserError(f"{path.name} is a sweep itself; it runs with: python {path}")
     found = {id(v): v for v in names.values() if isinstance(v, Choice)}
     # A choice stands for the experiments that it chooses from.
     found = found or {id(v): v for v in names.values() if isinstance(v, Experiment)}
     if len(found) != 1:
         what = "several experiments" if found else "no experiment of its own"
         raise UserError(
-            f"{path.name} has {what}: a sweep needs a script with one, such as experiments/cnn.py"
+            f"{path.name} has {what}: a sweep needs a script with one, such as "
+            f"experiments/cnn.py; what it does by itself: python {path}"
         )
     return next(iter(found.values()))

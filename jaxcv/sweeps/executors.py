@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from jaxcv.experiment import Experiment
 from jaxcv.sweeps.lanes import Outcome
 from jaxcv.sweeps.pruning import BundlePruning, Pruning
 from jaxcv.sweeps.records import Finished
@@ -15,6 +16,14 @@ Ended = tuple[Trial, Outcome, dict[str, Any]]
 @runtime_checkable
 class Executor(Protocol):
     """Runs the trials of a round."""
+
+    def check(self, experiments: Sequence[Experiment]) -> None:
+        """Refuses what could not be trained, before anything is.
+
+        Raises:
+            UserError: there are no such data, or an experiment does not fit them.
+        """
+        ...
 
     def run(
         self,
@@ -52,6 +61,10 @@ class Local:
         self._trainer = trainer
         self._lanes = lanes
         self._pruning = pruning
+
+    def check(self, experiments: Sequence[Experiment]) -> None:
+        """Loads the data of each and works out the shapes of its network."""
+        self._trainer.check(experiments, compared=self._pruning is not None)
 
     def run(
         self,

@@ -10,10 +10,11 @@ from typing import Any
 from jaxcv.constraints import Count, Index, check
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
-from jaxcv.experiment_json import differences, to_json
+from jaxcv.experiment_json import differences, from_json, to_json
 from jaxcv.files import read_json, remove_leftovers, write_json
 from jaxcv.locks import NAME
-from jaxcv.sweeps.axes import Axis, Choices, Span, as_axes
+from jaxcv.parts import PART_TYPES
+from jaxcv.sweeps.axes import Axis, Choices, Span, as_axes, configurations
 from jaxcv.sweeps.pruning import Pruner
 from jaxcv.sweeps.search import Search, Strategy
 
@@ -44,6 +45,13 @@ class Plan:
         """Epochs of the longest trial."""
         axis = self.axes.get("epochs", Choices((self.experiment.epochs,)))
         return math.ceil(axis.high if isinstance(axis, Span) else max(axis.values))
+
+    @property
+    def total(self) -> int:
+        """Trials of the whole sweep."""
+        asked = self.search.configurations
+        count = len(list(configurations(self.axes))) if asked is None else asked
+        return count * len(self.seeds)
 
     def as_json(self) -> dict[str, Any]:
         """Nested dicts, lists, numbers and strings: equal for equal sweeps."""
@@ -80,7 +88,7 @@ def make_plan(
     Args:
         experiment: what every trial begins with.
         axes: by the names of settings: a `Span`, or the values to try.
-        seeds: 3 means the seeds 0, 1 and 2; None the experiment's own.
+        seeds: 3 means the experiment's own and the two after it; None its own alone.
         search: None for a grid where nothing has a range and no number of trials is said, else
             for random draws.
         trials: configurations to try.
@@ -105,7 +113,7 @@ def make_plan(
     return Plan(
         experiment,
         Search(known, search, trials, search_seed, larger),
-        (experiment.seed,) if seeds is None else tuple(range(seeds)),
+        tuple(range(experiment.seed, experiment.seed + (seeds or 1))),
         pruner,
     )
 
@@ -147,6 +155,32 @@ def claim(workdir: Path, plan: Plan) -> None:
     look(workdir, plan)
     remove_leftovers(workdir)
     write_json(workdir / "sweep.json", plan.as_json())
+
+
+def read_plan(workdir: Path) -> Plan:
+    """The plan of the sweep that a directory holds.
+
+    Raises:
+        UserError: there is no sweep, or its sweep.json is broken.
+    """
+    path = workdir / "sweep.json"
+    record = read_json(path)
+    try:
+        experiment = from_json(record["experiment"], PART_TYPES)
+        axes = {
+            name: Span(**axis) if isinstance(axis, Mapping) else axis
+            for name, axis in record["axes"].items()
+        }
+        found = Search(
+            as_axes(experiment, axes),
+            record["search"],
+            record["trials"],
+            record["search_seed"],
+            experiment.loss.score.larger_is_better,
+        )
+        return Plan(experiment, found, tuple(record["seeds"]), record.get("pruner", "none"))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} is damaged: {error!r}") from None
 
 
 def _visible(directory: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from typing import Any
 from jaxcv import runtime
 from jaxcv.errors import UserError
 from jaxcv.exits import VerificationFailed
+from jaxcv.experiment import Experiment
 from jaxcv.extras import require
 from jaxcv.sweeps.executors import Ended
 from jaxcv.sweeps.lanes import Stopped
@@ -36,25 +37,38 @@ class Ray:
 
     Args:
         address: of the cluster, HOST:PORT; None starts one on this machine, which listens on
-            loopback alone. A driver that is connected already stays so.
+            loopback alone. A driver that is connected already stays so; any other connects when
+            there is something to train.
         mode: how lanes advance.
         lanes: trials of a bundle, at most; fewer where there are more workers than bundles.
         verify: before the first training on a worker's backend, let it prove itself.
-
-    Raises:
-        UserError: Ray is not installed, or nothing answers at the address.
     """
 
     def __init__(self, address: str | None, mode: LaneMode, lanes: int, verify: bool = True):
-        if address is None:
-            # Read when Ray is imported: a Ray that is not to be a cluster listens on loopback.
-            os.environ.setdefault(_LOOPBACK, "0")
-        self._ray = require("ray", "ray")
+        self._address = address
         self._mode: LaneMode = mode
         self._lanes = lanes
         self._verify = verify
-        if not self._ray.is_initialized():
-            _connect(self._ray, address)
+
+    def connected(self) -> Any:
+        """Ray, with this process as a driver.
+
+        Raises:
+            UserError: Ray is not installed, or nothing answers at the address.
+        """
+        if self._address is None:
+            # Read when Ray is imported: a Ray that is not to be a cluster listens on loopback.
+            os.environ.setdefault(_LOOPBACK, "0")
+        ray = require("ray", "ray")
+        if not ray.is_initialized():
+            _connect(ray, self._address)
+        return ray
+
+    def check(self, experiments: Sequence[Experiment]) -> None:
+        """Asks a worker: the data lie where it is."""
+        ray = self.connected()
+        task = ray.remote(max_retries=_RETRIES, num_cpus=1)(_check)
+        _result(ray, task.remote(self._mode, self._lanes, self._verify, list(experiments)))
 
     def run(
         self,
@@ -63,8 +77,10 @@ class Ray:
         signalled: Callable[[], int],
     ) -> Iterator[Ended]:
         """Trains all bundles at once, as far as the cluster has room."""
-        ray = self._ray
         trials = [trial for trial in trials if trial.number not in finished]
+        if not trials:
+            return
+        ray = self.connected()
         resources = ray.cluster_resources()
         kind = next((kind for kind in ("GPU", "TPU") if resources.get(kind)), "CPU")
         workers = max(1, int(resources.get(kind, 1)))
@@ -150,7 +166,12 @@ def _train(mode: LaneMode, lanes: int, verify: bool, bundle: list[Trial]) -> lis
     return list(_trainer(mode, lanes, verify).train(bundle))
 
 
-def _result(ray: Any, reference: Any) -> list[Ended]:
+def _check(mode: LaneMode, lanes: int, verify: bool, experiments: list[Experiment]) -> None:
+    """The task that looks whether experiments fit their data."""
+    _trainer(mode, lanes, verify).check(experiments)
+
+
+def _result(ray: Any, reference: Any) -> Any:
     """What a task has given, its errors as if they had been raised here."""
     try:
         return ray.get(reference)

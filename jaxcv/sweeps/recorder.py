@@ -1,5 +1,6 @@
 """Writes down what trials leave, beside the training: files, the study, the table of results."""
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +21,8 @@ _SECONDS = 10.0
 
 class Recorder:
     """A thread that writes; its errors are raised by the next call, or at the end.
+
+    The table has every trial that is written when the sweep ends, however it ends.
 
     Args:
         workdir: of the sweep.
@@ -47,6 +50,10 @@ class Recorder:
         if kind is None:
             self._raise()
             self._table()
+        elif self._written:
+            # What ends the sweep is told, not what the disk refuses then.
+            with contextlib.suppress(OSError):
+                self._table()
 
     def found(self, finished: Sequence[Finished]) -> None:
         """Takes trials that an earlier start has finished: their files are whole.

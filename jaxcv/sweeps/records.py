@@ -2,15 +2,17 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from jaxcv.errors import UserError
-from jaxcv.experiment_json import differences, to_json
+from jaxcv.experiment import flat_settings
+from jaxcv.experiment_json import differences, from_json, to_json
 from jaxcv.files import read_json, write_bytes, write_json
 from jaxcv.logs import read_metrics
 from jaxcv.parameters import Parameters
+from jaxcv.parts import PART_TYPES
 from jaxcv.sweeps.lanes import Outcome
 from jaxcv.sweeps.trials import Trial
 from jaxcv.workdirs import FREE, Workdir
@@ -48,8 +50,13 @@ class Finished:
         """
         name = self.trial.experiment.loss.score.name
         held_out = self.record.get(f"val_{name}")
-        score = self.record.get(f"test_{name}") if held_out is None else held_out
+        score = self.tested if held_out is None else held_out
         return None if self.diverged else score
+
+    @property
+    def tested(self) -> Any:
+        """Its score on the test images; None where it diverged."""
+        return self.record.get(f"test_{self.trial.experiment.loss.score.name}")
 
     @property
     def score(self) -> float | None:
@@ -98,3 +105,24 @@ def read(sweep: Path, trial: Trial) -> Finished | None:
             "choose another --workdir or delete it"
         )
     return Finished(trial, workdir, read_json(workdir.result))
+
+
+def read_all(sweep: Path, varied: Collection[str]) -> list[Finished]:
+    """All finished trials of a sweep, by number, from their files.
+
+    Args:
+        sweep: its workdir.
+        varied: names of the settings that it varies.
+
+    Raises:
+        UserError: a file is broken.
+    """
+    found = []
+    for result in sorted(sweep.glob("trials/[0-9]*/result.json")):
+        workdir = Workdir(result.parent)
+        experiment = from_json(read_json(workdir.experiment), PART_TYPES)
+        values = {name: value for _, name, value, _ in flat_settings(experiment)}
+        configuration = {name: values[name] for name in varied}
+        trial = Trial(int(result.parent.name), configuration, experiment)
+        found.append(Finished(trial, workdir, read_json(result)))
+    return found

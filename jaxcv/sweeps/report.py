@@ -7,23 +7,51 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcv import pages, parameters, plots
+from jaxcv import pages, parameters, plots, runtime
 from jaxcv.errors import UserError
 from jaxcv.figures import Finished as Pictured
 from jaxcv.figures import first_kernel, write_figures
 from jaxcv.files import write_bytes
+from jaxcv.locks import locked
 from jaxcv.metrics import Score
 from jaxcv.reconstruction import SparseReconstruction
+from jaxcv.sweeps import records
 from jaxcv.sweeps.axes import Configuration, Span
-from jaxcv.sweeps.plan import Plan
+from jaxcv.sweeps.plan import Plan, read_plan
 from jaxcv.sweeps.records import Finished
-from jaxcv.sweeps.results import Summary, ranked_by
+from jaxcv.sweeps.results import Summary, best_of, ranked_by, summaries
 from jaxcv.sweeps.search import name_of
 from jaxcv.sweeps.table import named
 from jaxcv.sweeps.trainer import Trainer
 
 # Configurations whose features stand side by side, and lines of the table of configurations.
 _FEATURES, _ROWS = 9, 100
+
+
+def report_again(path: Path) -> Path:
+    """Makes the page of a sweep, finished or not, from the files in its workdir.
+
+    The best trial's figures are drawn anew where the data are at hand.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UserError: a file is broken, no trial is finished, the sweep is running, or the place cannot
+            be written.
+    """
+    plan = read_plan(path)
+    runtime.set_up()
+    try:
+        with locked(path):
+            trials = records.read_all(path, plan.axes)
+            if not trials:
+                raise UserError(f"{path}: no trial of this sweep is finished yet")
+            best = best_of(trials, plan.experiment.loss.score)
+            write_report(path, plan, summaries(trials), trials, best)
+    except OSError as error:
+        raise UserError(f"cannot write in {path}: {error.strerror or error}") from None
+    return path / "report.html"
 
 
 def write_report(
@@ -48,7 +76,7 @@ def write_report(
     score, directory = plan.experiment.loss.score, path / "figures"
     title = f"{plan.experiment.name}: {len(trials)} trials"
     parts = [
-        f"<header><h1>{pages.text(title)}</h1></header>",
+        f"<header><h1>{pages.text(title)}</h1>{_missing(plan.total - len(trials))}</header>",
         _cards(score, trials, best),
         pages.section("Configurations", _table(configurations, score, ranked_by(trials, score))),
         pages.section("Trials", _figures(_overview(directory, plan, trials, best))),
@@ -60,6 +88,11 @@ def write_report(
         heading = f"The best trial: {best.trial.number}"
         parts.append(pages.section(heading, _figures(_of_trial(directory / "best", best))))
     write_bytes(path / "report.html", pages.page(f"{title} · jaxcv", parts).encode())
+
+
+def _missing(count: int) -> str:
+    told = f"Not finished: trials that are missing: {count:,}. The command of the sweep goes on."
+    return f'<p class="notice">{told}</p>' if count > 0 else ""
 
 
 def _cards(score: Score, trials: Sequence[Finished], best: Finished | None) -> str:
@@ -81,13 +114,14 @@ def _table(configurations: Sequence[Summary], score: Score, named_score: str) ->
     sign = -1 if score.larger_is_better else 1
     ranked = sorted(configurations, key=lambda s: np.inf if s.mean is None else sign * s.mean)
     varied = list(ranked[0].configuration) if ranked else []
+    held_out = named_score != f"test {score.name}"
     # A column for what has happened at all.
     ends = [name for name in ("diverged", "pruned") if any(getattr(s, name) for s in ranked)]
     rows = [
         [
             *[named({"": summary.configuration[name]}).strip() for name in varied],
-            "–" if summary.mean is None else f"{summary.mean:.4f}",
-            "–" if summary.std is None else f"± {summary.std:.4f}",
+            _shown(summary.mean, summary.std),
+            *[_shown(summary.test_mean, summary.test_std)] * held_out,
             str(summary.n),
             *[str(getattr(summary, name) or "") for name in ends],
         ]
@@ -97,7 +131,15 @@ def _table(configurations: Sequence[Summary], score: Score, named_score: str) ->
     note = ""
     if len(ranked) > _ROWS:
         note = f'\n<p class="soft">The best {_ROWS} of {len(ranked):,}; all are in results.csv.</p>'
-    return pages.table([*heads, f"mean {named_score}", "std", "n", *ends], rows, [0]) + note
+    means = [named_score] + [f"test {score.name}"] * held_out
+    heads += [f"mean {mean} ± std" for mean in means]
+    return pages.table([*heads, "n", *ends], rows, [0]) + note
+
+
+def _shown(mean: float | None, std: float | None) -> str:
+    if mean is None:
+        return "–"
+    return f"{mean:.4f}" if std is None else f"{mean:.4f} ± {std:.4f}"
 
 
 def _overview(
@@ -106,7 +148,10 @@ def _overview(
     """Scores against each setting that varied, and the learning curves."""
     score, figures = plan.experiment.loss.score.name, {}
     ranked = ranked_by(trials, plan.experiment.loss.score)
-    pruned = any(one.pruned for one in trials)
+    counts = {"diverged": sum(o.diverged for o in trials), "pruned": sum(o.pruned for o in trials)}
+    gone = [f"{count} {what}" for what, count in counts.items() if count]
+    absent = f"; left out: {' and '.join(gone)}" if gone else ""
+    grid = plan.search.strategy == "grid"
     for name, axis in plan.axes.items():
         lines: dict[str, dict[Any, list[float]]] = {}
         for one in trials:
@@ -115,11 +160,14 @@ def _overview(
             rest = {} if isinstance(axis, Span) else _without(configuration, name, plan)
             values = lines.setdefault(named(rest), {}).setdefault(name_of(configuration[name]), [])
             values += [] if one.score is None else [one.score]
-        spread = isinstance(axis, Span) and axis.log
+        wide = axis.log if isinstance(axis, Span) else _wide(axis.values)
         path = directory / f"{name}.png"
-        plots.save(plots.scores_against(lines, name, ranked, spread or _wide(plan, name)), path)
-        caption = f"{ranked} against {name.replace('_', ' ')}; mean ± standard deviation"
-        figures[caption + ("; pruned trials are left out" if pruned else "")] = path
+        # Of a value that several draws have in common there is no mean, and draws are no sequence.
+        averaged = grid or (isinstance(axis, Span) and not axis.whole)
+        figure = plots.scores_against(lines, name, ranked, wide, averaged, joined=grid)
+        plots.save(figure, path)
+        deviation = "; mean ± standard deviation" if averaged and len(plan.seeds) > 1 else ""
+        figures[f"{ranked} against {name.replace('_', ' ')}{deviation}{absent}"] = path
     names = {one.trial.number: f"{one.trial.number}" for one in trials}
     curves = {names[one.trial.number]: one.lines() for one in trials}
     path = directory / "learning_curves.png"
@@ -137,10 +185,8 @@ def _without(configuration: Configuration, name: str, plan: Plan) -> Configurati
     }
 
 
-def _wide(plan: Plan, name: str) -> bool:
+def _wide(values: Sequence[Any]) -> bool:
     """Whether listed values span more than a linear axis can show."""
-    axis = plan.axes[name]
-    values = [axis.low, axis.high] if isinstance(axis, Span) else list(axis.values)
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     return len(numbers) == len(values) and min(numbers) > 0 and max(numbers) >= 10 * min(numbers)
 
@@ -169,14 +215,15 @@ def _features(
 
 
 def _of_trial(directory: Path, best: Finished) -> dict[str, Path]:
-    """The figures of a lone run; none where the data are on another machine."""
+    """The figures of a lone run; those there are where the data are on another machine."""
     experiment = best.trial.experiment
     found = parameters.read(best.workdir.parameters)
     with jax.enable_x64(experiment.precision == "float64"):
         try:
             experiment, program, dataset = Trainer("map", 1).prepared(experiment)
         except UserError:
-            return {}
+            paths = sorted(directory.glob("*.png"))
+            return {path.stem.replace("_", " "): path for path in paths}
         program = program.with_numbers(experiment)
         finished = Pictured(
             dataset=dataset,

@@ -21,8 +21,10 @@ class Summary(NamedTuple):
     Attributes:
         configuration: its values of what the sweep varies.
         n: trials that came to their ends.
-        mean: of their scores; None where none did.
+        mean: of their scores, which rank them; None where none did.
         std: sample standard deviation of their scores; None for fewer than two.
+        test_mean: of their scores on the test images, which nothing is chosen by.
+        test_std: sample standard deviation of those.
         diverged: trials that have.
         pruned: trials that were given up.
         trials: numbers of all.
@@ -32,6 +34,8 @@ class Summary(NamedTuple):
     n: int
     mean: float | None
     std: float | None
+    test_mean: float | None
+    test_std: float | None
     diverged: int
     pruned: int
     trials: tuple[int, ...]
@@ -45,18 +49,24 @@ def summaries(finished: Sequence[Finished]) -> list[Summary]:
     found = []
     for group in groups.values():
         scores = [one.score for one in group if one.score is not None]
+        tests = [one.tested for one in group if one.score is not None]
         found.append(
             Summary(
                 group[0].trial.configuration,
                 len(scores),
-                statistics.fmean(scores) if scores else None,
-                statistics.stdev(scores) if len(scores) > 1 else None,
+                *_mean_and_deviation(scores),
+                *_mean_and_deviation(tests),
                 sum(one.diverged for one in group),
                 sum(one.pruned for one in group),
                 tuple(one.trial.number for one in group),
             )
         )
     return found
+
+
+def _mean_and_deviation(values: Sequence[float]) -> tuple[float | None, float | None]:
+    mean = statistics.fmean(values) if values else None
+    return mean, statistics.stdev(values) if len(values) > 1 else None
 
 
 def best_of(finished: Sequence[Finished], score: Score) -> Finished | None:

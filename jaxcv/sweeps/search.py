@@ -125,6 +125,22 @@ class Rounds:
                 self._study.tell(trial, state=require("optuna", "sweep").trial.TrialState.PRUNED)
 
 
+def extremes(search: Search, first: Configuration) -> list[Configuration]:
+    """What a search may come to later that depends on scores: each value of each axis in turn.
+
+    Args:
+        search: of which the first round is known.
+        first: a configuration of it, whose values the other axes keep.
+    """
+    if search.strategy != "tpe":
+        return []
+    values = {
+        name: axis.values if isinstance(axis, Choices) else (axis.low, axis.high) * axis.whole
+        for name, axis in search.axes.items()
+    }
+    return [{**first, name: value} for name, several in values.items() for value in several]
+
+
 def in_memory_study(search: Search) -> "optuna.Study":
     """A study with the strategy's sampler that writes nothing anywhere."""
     optuna = require("optuna", "sweep")

@@ -1,6 +1,7 @@
 """The study: every finished trial in a database that Optuna and its dashboard read."""
 
 import json
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -58,15 +59,16 @@ class Study:
                 self._study.set_user_attr("sweep", json.dumps(sweep, sort_keys=True))
             elif before != json.dumps(sweep, sort_keys=True):
                 raise UserError(
-                    f"--storage {url}: its study {name!r} belongs to another experiment or sweep; "
-                    "choose another --storage"
+                    f"--storage {public(url)}: its study {name!r} belongs to another experiment "
+                    "or sweep; choose another --storage"
                 )
             self._recorded = {
                 trial.user_attrs.get("trial") for trial in self._study.get_trials(deepcopy=False)
             }
-        except (sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"--storage {url} cannot be opened: {reason}") from None
+        # A port that is no number is a ValueError.
+        except (sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
+            reason = _reason(error).replace(url, public(url))
+            raise UserError(f"--storage {public(url)} cannot be opened: {reason[:200]}") from None
 
     def add(self, finished: Iterable[Finished]) -> None:
         """Records trials, each once, however often it is added.
@@ -96,13 +98,31 @@ class Study:
             try:
                 self._study.add_trial(trial)
             except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError) as error:
-                reason = " ".join(str(error).split())[:200]
-                raise UserError(f"the study cannot be written: {reason}") from None
+                raise UserError(f"the study cannot be written: {_reason(error)[:200]}") from None
             self._recorded.add(one.trial.number)
 
     def _curve(self, one: Finished) -> dict[int, float] | None:
         name = f"val_{one.trial.experiment.loss.score.name}"
         return {line["epoch"]: line[name] for line in one.lines()} if self._curves else None
+
+
+def public(url: str) -> str:
+    """A database's URL as it may be shown: without its password.
+
+    Example:
+        >>> public("postgresql://me:secret@host/studies")
+        'postgresql://me:***@host/studies'
+    """
+    sqlalchemy = require("sqlalchemy", "sweep")
+    try:
+        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return re.sub(r"(://[^:/]*):.*@", r"\1:***@", url)
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in one line, without SQLAlchemy's advertisement of its pages."""
+    return re.sub(r" ?\(Background on this error at: \S*\)", "", " ".join(str(error).split()))
 
 
 def default_url(workdir: Path) -> str:

@@ -6,24 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from jaxcv.constraints import Count, check
 from jaxcv.errors import UserError
 from jaxcv.exits import Interrupted
 from jaxcv.experiment import Experiment
 from jaxcv.locks import locked
 from jaxcv.sweeps import records
-from jaxcv.sweeps.axes import Axis
+from jaxcv.sweeps.axes import Axis, Configuration
 from jaxcv.sweeps.executors import Executor, Local
 from jaxcv.sweeps.lanes import Stopped
 from jaxcv.sweeps.plan import Plan, claim, look, make_plan
-from jaxcv.sweeps.pruning import Pruner, Pruning, require_validation
+from jaxcv.sweeps.pruning import Pruner, Pruning
 from jaxcv.sweeps.recorder import Recorder
 from jaxcv.sweeps.records import Finished
 from jaxcv.sweeps.report import write_report
 from jaxcv.sweeps.results import Summary, best_of, ranked_by, summaries
-from jaxcv.sweeps.search import Rounds, Strategy, Told
+from jaxcv.sweeps.search import Rounds, Strategy, Told, extremes
 from jaxcv.sweeps.study import Study, default_url
 from jaxcv.sweeps.table import Standing, named
 from jaxcv.sweeps.trainer import LaneMode, Trainer
@@ -74,7 +72,8 @@ def sweep(
         experiment: what every trial begins with.
         axes: by the names of settings: values to try, or a `Span` of numbers.
         workdir: default runs/NAME-sweep.
-        seeds: 3 trains each configuration with the seeds 0, 1 and 2; None with the experiment's.
+        seeds: 3 trains each configuration with the experiment's seed and the two after it: 0, 1
+            and 2 unless it says otherwise; None with its own alone.
         search: grid, random, qmc or tpe; None for a grid of lists, else for random draws.
         trials: configurations to try, where the search is no grid.
         search_seed: of the search.
@@ -108,8 +107,11 @@ def sweep(
     check("lane_mode", lane_mode, LaneMode)
     if executor is not None and not isinstance(executor, Executor):
         raise UserError(
-            f"executor must be an object with run(), such as ray_executor.Ray(...), not {executor}"
+            f"executor must be an object with check() and run(), such as ray_executor.Ray(...), "
+            f"not {executor}"
         )
+    if storage == "":
+        raise UserError("--storage must be a database's URL, such as sqlite:///study.db, not ''")
     plan = make_plan(
         experiment,
         axes,
@@ -120,22 +122,22 @@ def sweep(
         pruner=pruner,
     )
     path = Path(workdir or f"runs/{experiment.name}-sweep")
-    try:
-        look(path, plan)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    trainer = Trainer(lane_mode, lanes, verify, note=print)
     if executor is None:
-        # What does not fit is refused here, before a workdir is claimed.
-        with jax.enable_x64(experiment.precision == "float64"):
-            _, _, dataset = trainer.prepared(experiment)
         pruning = None
         if pruner != "none":
-            require_validation(dataset)
             pruning = Pruning(pruner, plan.longest, experiment.loss.score.larger_is_better)
-        executor = Local(trainer, lanes, pruning)
+        executor = Local(Trainer(lane_mode, lanes, verify, note=print), lanes, pruning)
     elif pruner != "none":
         raise UserError("--pruner compares trials while they train: it is for --executor local")
+    try:
+        look(path, plan)
+        rounds = Rounds(plan.search)
+        first = rounds.next()
+        # What does not fit is refused here: before any training, before a workdir is claimed.
+        if left := _unfinished(path, plan, rounds.total, first):
+            executor.check(left)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
     try:
         with locked(path):
             new = not (path / "sweep.json").exists()
@@ -154,9 +156,35 @@ def sweep(
                 if new and storage:
                     (path / "sweep.json").unlink()
                 raise
-            return _Sweep(path, plan, executor, study, signalled).go()
+            return _Sweep(path, plan, executor, study, signalled).go(rounds, first)
     except OSError as error:
         raise UserError(f"cannot write in {path}: {error.strerror or error}") from None
+
+
+def _unfinished(
+    path: Path, plan: Plan, total: int, first: Sequence[Configuration]
+) -> list[Experiment]:
+    """What is left to train, as far as it is known before the first scores.
+
+    Args:
+        path: workdir of the sweep, which may not be there.
+        plan: of the sweep.
+        total: configurations of the whole search.
+        first: those of its first round.
+
+    Raises:
+        UserError: the values of a configuration do not go together.
+    """
+    each = len(plan.seeds)
+    done = {
+        number for number in range(total * each) if records.workdir_of(path, number).result.exists()
+    }
+    if len(done) == total * each:
+        return []
+    trials = trials_of(plan.experiment, first, plan.seeds, 0)
+    left = [trial for trial in trials if trial.number not in done]
+    left += trials_of(plan.experiment, extremes(plan.search, first[0]), plan.seeds, total * each)
+    return [trial.experiment for trial in left]
 
 
 class _Sweep:
@@ -178,19 +206,20 @@ class _Sweep:
         self.score = plan.experiment.loss.score
         self.finished: dict[int, Finished] = {}
 
-    def go(self) -> SweepResult:
-        """Round after round, to the last trial."""
-        rounds, number, each = Rounds(self.plan.search), 0, len(self.plan.seeds)
+    def go(self, rounds: Rounds, configurations: Sequence[Configuration]) -> SweepResult:
+        """Round after round, the first of which has been asked for, to the last trial."""
+        number, each = 0, len(self.plan.seeds)
         with (
             Standing(rounds.total * each, self.score) as standing,
             Recorder(self.path, self.study, self.facts) as recorder,
         ):
-            while configurations := rounds.next():
+            while configurations:
                 trials = trials_of(self.plan.experiment, configurations, self.plan.seeds, number)
                 number += len(trials)
                 self.train(trials, standing, recorder)
                 found = [self.finished[trial.number] for trial in trials]
                 rounds.tell([told(found[i : i + each]) for i in range(0, len(found), each)])
+                configurations = rounds.next()
         return self.conclude(standing.trained > 0)
 
     @property

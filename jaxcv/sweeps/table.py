@@ -69,10 +69,6 @@ class Standing:
         elif done == self._total or done % math.ceil(self._total / _MOST_LINES) == 0:
             print(f"trial {one.trial.number}  {self._told(one)}  {self._standing()}", flush=True)
 
-    def note(self, line: str) -> None:
-        """Shows a line that stays."""
-        print(line, flush=True) if self._live is None else self._live.console.print(line)
-
     def _told(self, one: Finished) -> str:
         score = "diverged" if one.reached is None else f"{self._score.name} {one.reached:.4f}"
         if one.pruned:

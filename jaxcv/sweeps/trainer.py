@@ -1,7 +1,7 @@
 """Trains bundles of trials in this process: data and programs are loaded once for many bundles."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import jax
@@ -11,7 +11,7 @@ from jaxcv.data import load
 from jaxcv.data.dataset import Dataset
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
-from jaxcv.programs import Program, prepare, resolve
+from jaxcv.programs import Program, prepare, require_fit, resolve
 from jaxcv.sweeps.in_turn import in_turn
 from jaxcv.sweeps.lanes import Outcome, Watch, never
 from jaxcv.sweeps.pruning import require_validation
@@ -62,6 +62,25 @@ class Trainer:
     def mode(self) -> Literal["map", "vmap"]:
         """How lanes advance on this backend."""
         return chosen_mode(self._mode)
+
+    def check(self, experiments: Iterable[Experiment], compared: bool = False) -> None:
+        """Refuses experiments that do not fit their data; nothing is compiled.
+
+        Args:
+            experiments: those that share a program are looked at once.
+            compared: whether they need validation images.
+
+        Raises:
+            UserError: there are no such data, or an experiment does not fit them.
+        """
+        different = {(program_of(it), it.patience): it for it in experiments}.values()
+        # Those that share their data follow each other: it is loaded once.
+        for it in sorted(different, key=lambda it: repr(data_of(it))):
+            dataset = self._dataset(*data_of(it))
+            if compared:
+                require_validation(dataset)
+            with jax.enable_x64(it.precision == "float64"):
+                require_fit(resolve(it, dataset), dataset)
 
     def prepared(self, experiment: Experiment) -> tuple[Experiment, Program, Dataset]:
         """The experiment as its data have it, its program and its data.

@@ -96,6 +96,7 @@ def test_help_names_the_sweeps_flags_and_the_experiments(script, capsys):
         (("tiny.py", "--lane-mode", "both"), "--lane-mode"),
         (("tiny.py", "--address", "127.0.0.1:1"), "--executor ray"),
         (("tiny.py", "--storage", "sqlite:////no/such/place.db"), "cannot be opened"),
+        (("tiny.py", "--storage", ""), "--storage must be"),
         (("tiny.py", "--frobnicate"), "unknown flag"),
         (("several.py",), "several experiments"),
         (("none.py",), "no experiment of its own"),
@@ -109,6 +110,14 @@ def test_bad_input_is_one_line_and_status_two(script, capsys, flags, said):
     assert err.count("\n") == 1
     assert said is None or said in err
     assert not list(Path().glob("runs/*/trials/*"))
+
+
+@pytest.mark.parametrize(
+    "name", ["autoencoder_sweep", "learning_rate_sweep", "seeds", "cifar10_94_sweep"]
+)
+def test_scripts_that_sweep_say_how_they_run(name, capsys):
+    assert status("sweep", name) == 2
+    assert f"{name}.py" in capsys.readouterr().err.partition("python ")[2]
 
 
 def test_without_optuna_the_extra_is_named(script, capsys, monkeypatch):

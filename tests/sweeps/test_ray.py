@@ -77,7 +77,7 @@ import psutil, ray
 from jaxcv.sweeps import ray_executor
 from jaxcv.sweeps.ray_executor import Ray
 before = {c.laddr for c in psutil.net_connections("tcp") if c.status == "LISTEN"}
-Ray(None, "auto", 1)
+Ray(None, "auto", 1).connected()
 ray.get(ray.remote(lambda: 1).remote())
 new = {c.laddr for c in psutil.net_connections("tcp") if c.status == "LISTEN"} - before
 assert len(new) > 3
@@ -94,7 +94,7 @@ def test_an_address_where_nobody_answers_is_one_line():
     pytest.importorskip("ray")
     for address in ("127.0.0.1:1", "nobody.invalid:6379", "127.0.0.1", "host:port", "::1"):
         with pytest.raises(UserError, match="--address") as caught:
-            Ray(address, "auto", 1)
+            Ray(address, "auto", 1).connected()
         assert "\n" not in str(caught.value)
 
 
@@ -116,6 +116,6 @@ def test_an_address_where_something_else_listens_is_one_line(answer, monkeypatch
         threading.Thread(target=serve, daemon=True).start()
         began = time.monotonic()
         with pytest.raises(UserError, match="no Ray cluster answers there") as caught:
-            Ray(f"127.0.0.1:{server.getsockname()[1]}", "auto", 1)
+            Ray(f"127.0.0.1:{server.getsockname()[1]}", "auto", 1).connected()
         assert time.monotonic() - began < 10
     assert "\n" not in str(caught.value)

@@ -8,16 +8,17 @@ from pathlib import Path
 import optuna
 import pytest
 
-from jaxcv import Adam, Experiment, UserError, load, models
+from jaxcv import Adam, Experiment, UserError, cli, load, models
 from jaxcv.exits import Interrupted
 from jaxcv.files import read_json
 from jaxcv.fitting import fit
 from jaxcv.logs import read_metrics
 from jaxcv.results import params_sha256
-from jaxcv.sweeps import records
+from jaxcv.sweeps import records, report
 from jaxcv.sweeps import sweep as module
 from jaxcv.sweeps.axes import Span
-from jaxcv.sweeps.plan import claim, look, make_plan
+from jaxcv.sweeps.plan import claim, look, make_plan, read_plan
+from jaxcv.sweeps.ray_executor import Ray
 from jaxcv.sweeps.study import default_url
 from jaxcv.sweeps.sweep import SweepResult, sweep
 
@@ -106,6 +107,9 @@ def test_the_table_of_results(whole):
     assert summary["n"] == 2
     assert summary["mean"] == pytest.approx(sum(scores) / 2)
     assert summary["std"] == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)
+    tests = [float(rows[i]["test_accuracy"]) for i in (2, 3)]
+    assert summary["test_mean"] == pytest.approx(sum(tests) / 2)
+    assert summary["test_std"] == pytest.approx(abs(tests[0] - tests[1]) / 2**0.5)
 
 
 def test_the_best_is_the_first_of_the_highest(whole):
@@ -127,6 +131,47 @@ def test_the_page_stands_alone_and_shows_it(whole):
     assert page.count("<img") >= 5
     assert f"{whole.best.score:.4f}" in page
     assert "mean validation accuracy" in page
+    assert "mean test accuracy" in page
+    one = whole.configurations[1]
+    assert f"{one.test_mean:.4f} ± {one.test_std:.4f}" in page
+
+
+def test_its_page_is_made_again_from_its_files_alone(whole, tmp_path, capsys):
+    path = tmp_path / "s"
+    shutil.copytree(whole.workdir, path, ignore=shutil.ignore_patterns("report.html", "results.*"))
+    cli.entry(["report", str(path)])
+    assert capsys.readouterr().out == f"{path}/report.html\n"
+    assert (path / "report.html").read_bytes() == (whole.workdir / "report.html").read_bytes()
+
+
+def test_the_page_of_an_unfinished_sweep_says_so(whole, tmp_path, monkeypatch):
+    path = tmp_path / "s"
+    shutil.copytree(whole.workdir, path)
+    (path / "trials" / "00003" / "result.json").unlink()
+    monkeypatch.setattr(report, "_of_trial", lambda *arguments: {})
+    page = report.report_again(path).read_text()
+    assert "trials that are missing: 1." in page
+    assert "7 trials" in page
+    shutil.rmtree(path / "trials")
+    with pytest.raises(UserError, match="no trial of this sweep is finished"):
+        report.report_again(path)
+
+
+@pytest.mark.parametrize(
+    ("axes", "how"),
+    [
+        (AXES | {"features": [(4,), (4, 4)], "activation": ["relu", "tanh"]}, {"seeds": 3}),
+        ({"batch_size": Span(8, 64), "l2": Span(1e-5, 0.1, log=True)}, {"trials": 5}),
+        ({"l2": [0, 1]}, {"trials": 2, "search": "tpe", "search_seed": 7, "pruner": "median"}),
+    ],
+)
+def test_a_plan_is_read_as_it_was_written(axes, how, tmp_path):
+    plan = make_plan(TINY, axes, **how)
+    claim(tmp_path, plan)
+    assert read_plan(tmp_path) == plan
+    (tmp_path / "sweep.json").write_text("{}")
+    with pytest.raises(UserError, match=r"sweep\.json is damaged"):
+        read_plan(tmp_path)
 
 
 # --- going on -----------------------------------------------------------------------------------
@@ -134,7 +179,9 @@ def test_the_page_stands_alone_and_shows_it(whole):
 
 def test_a_finished_sweep_is_left_as_it_is(whole, capsys):
     before = {p: p.stat().st_mtime_ns for p in whole.workdir.rglob("*.*") if p.is_file()}
-    again = sweep(TINY, AXES, whole.workdir, seeds=2, verify=False)
+    # Nothing is left to do: no cluster is asked for.
+    nobody = Ray("127.0.0.1:1", "auto", 1)
+    again = sweep(TINY, AXES, whole.workdir, seeds=2, verify=False, executor=nobody)
     assert bits(again) == bits(whole)
     assert "is finished" in capsys.readouterr().out
     changed = [p.name for p, t in before.items() if p.stat().st_mtime_ns != t]
@@ -152,6 +199,8 @@ def test_a_stopped_sweep_goes_on(whole, tmp_path, plain):
     done = {p: p.stat().st_mtime_ns for p in (tmp_path / "s").glob("trials/*/result.json")}
     assert 0 < len(done) < 8
     assert len(recorded(default_url(tmp_path / "s"))) == len(done)
+    rows = read_json(tmp_path / "s" / "results.json")["trials"]
+    assert {f"{row['trial']:05d}" for row in rows} == {path.parent.name for path in done}
     assert bits(sweep(TINY, AXES, tmp_path / "s", seeds=2, verify=False)) == bits(whole)
     assert {path: path.stat().st_mtime_ns for path in done} == done
     assert [t.user_attrs["trial"] for t in recorded(default_url(tmp_path / "s"))] == list(range(8))
@@ -226,8 +275,20 @@ def test_a_storage_that_cannot_be_opened_is_one_line(url, tmp_path):
     with pytest.raises(UserError, match="cannot be opened") as caught:
         sweep(TINY, {"l2": [0.0]}, tmp_path / "s", storage=url, verify=False)
     assert "\n" not in str(caught.value)
+    assert "Background" not in str(caught.value)
     # The place is free for another sweep.
     look(tmp_path / "s", make_plan(TINY, AXES))
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite://me:secret@/no/file", "mysql://me:secret@h/db", "x://me:secret@h:port/db"]
+)
+def test_a_password_is_not_shown(url, tmp_path):
+    with pytest.raises(UserError, match="cannot be opened") as caught:
+        sweep(TINY, {"l2": [0.0]}, tmp_path / "s", storage=url, verify=False)
+    assert "secret" not in str(caught.value)
+    assert "me:***@" in str(caught.value)
+    assert "Background" not in str(caught.value)
 
 
 def test_a_damaged_study_is_one_line(tmp_path):
@@ -241,6 +302,24 @@ def test_data_that_are_not_there_leave_no_workdir(tmp_path):
     elsewhere = dataclasses.replace(TINY, data="cifar10", data_dir=str(tmp_path / "none"))
     with pytest.raises(UserError):
         sweep(elsewhere, AXES, tmp_path / "s", verify=False)
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("axes", "search", "said"),
+    [
+        ({"batch_size": [64, 100_000]}, {}, "--batch-size 100000 is larger"),
+        ({"data": ["digits", "nope"]}, {}, "unknown data 'nope'"),
+        ({"depth": [7, 8]}, {}, "--depth must be"),
+        ({"patience": [None, 3], "validation": [10, 0]}, {}, "--patience needs"),
+        # Whatever it draws first, it may come to this.
+        ({"batch_size": Span(16, 2000)}, {"search": "tpe", "trials": 1}, "--batch-size 2000"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_trained(axes, search, said, tmp_path):
+    it = dataclasses.replace(TINY, model=models.DenseNet()) if "depth" in axes else TINY
+    with pytest.raises(UserError, match=said):
+        sweep(it, axes, tmp_path / "s", **search, verify=False)
     assert not (tmp_path / "s").exists()
 
 
@@ -258,6 +337,12 @@ def test_what_python_code_says_is_checked_as_flags_are(wrong):
     with pytest.raises(UserError, match=f"{next(iter(wrong)).replace('_', '-')} must be"):
         sweep(TINY, {"l2": Span(0.0, 1.0)}, Path("s"), **({"trials": 1} | wrong), verify=False)
     assert not Path("s").exists()
+
+
+def test_seeds_begin_with_the_experiments_own():
+    assert make_plan(TINY, {}, seeds=3).seeds == (0, 1, 2)
+    assert make_plan(dataclasses.replace(TINY, seed=5), {}, seeds=3).seeds == (5, 6, 7)
+    assert make_plan(dataclasses.replace(TINY, seed=5), {}).seeds == (5,)
 
 
 def test_seeds_are_said_once():
