@@ -33,7 +33,7 @@ class Result:
 
     Attributes:
         workdir: where its files are.
-        record: the fields of result.json.
+        record: the fields of result.json; of several processes the first alone has them.
     """
 
     workdir: Path

@@ -79,6 +79,24 @@ def several() -> bool:
     return jax is not None and jax.distributed.is_initialized()
 
 
+def require_alone(what: str) -> None:
+    """Refuses what several processes cannot do together.
+
+    Raises:
+        UserError: the environment names others.
+    """
+    if os.environ.get(_ADDRESS):
+        raise UserError(f"{what} is for one process: unset {_ADDRESS}")
+
+
+def part() -> None:
+    """Takes leave of the others, as soon as all do: what follows is each one's own."""
+    import jax
+
+    if several():
+        jax.distributed.shutdown()
+
+
 def leave(status: int) -> None:
     """Ends one of several processes at once, so that the others notice.
 

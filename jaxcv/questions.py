@@ -19,6 +19,7 @@ from jaxcv.errors import Diverged, UserError
 from jaxcv.exits import exits
 from jaxcv.experiment import Experiment, field_hints
 from jaxcv.logs import read_metrics
+from jaxcv.peers import require_alone
 from jaxcv.plots import save
 from jaxcv.script import RunFlags, run, running_script
 from jaxcv.workdirs import Workdir
@@ -118,6 +119,7 @@ def ask(
         )
         cls.__doc__ = Flags.__doc__
         flags = parse(cls, sys.argv[1:] if arguments is None else arguments, path.name, text)
+        require_alone("this script")
         runtime.set_up()
         answer(flags)
 
