@@ -15,9 +15,10 @@ from jaxcv import runtime
 from jaxcv.constraints import Count, Index, check
 from jaxcv.data import Dataset
 from jaxcv.data import load as load_data
-from jaxcv.errors import Diverged, UserError
+from jaxcv.errors import Diverged
 from jaxcv.exits import exits
 from jaxcv.experiment import Experiment, field_hints
+from jaxcv.files import unwritable
 from jaxcv.logs import read_metrics
 from jaxcv.peers import require_alone
 from jaxcv.plots import save
@@ -71,7 +72,7 @@ class Flags:
         try:
             save(figure, path)
         except OSError as error:
-            raise UserError(f"cannot write in {self.path}: {error.strerror}") from None
+            raise unwritable(self.path, error) from None
         print(f"picture: {path}")
 
 
