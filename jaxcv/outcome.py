@@ -40,7 +40,8 @@ def finished(workdir: Workdir, experiment: Experiment, resume: bool) -> dict[str
             with contextlib.suppress(UserError), locked(path):  # whose end removes the dead lock
                 remove_leftovers(path)
             write_report(path)
-        print(f"{path} is finished; its report is {page}")
+        with contextlib.suppress(OSError):  # nobody listens
+            print(f"{path} is finished; its report is {page}", flush=True)
         return read_json(workdir.result)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None

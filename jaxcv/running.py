@@ -124,7 +124,7 @@ class Run:
             return {}
         name = f"test_{self.experiment.loss.score.name}"
         page = self.workdir.path / "report.html"
-        print(f"{name.replace('_', ' ')} {result[name]:.4f}; report: {page}")
+        progress.note(f"{name.replace('_', ' ')} {result[name]:.4f}; report: {page}")
         return result
 
     def train(
