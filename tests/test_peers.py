@@ -34,6 +34,8 @@ def test_alone_where_the_environment_names_nobody(monkeypatch):
     ("address", "process", "processes", "said"),
     [
         ("127.0.0.1", "0", "2", "must be an address and a port"),
+        ("127.0.0.1:65536", "0", "2", "a port up to 65535, .* not 127.0.0.1:65536"),
+        (":0", "0", "2", "must be an address and a port"),
         ("127.0.0.1:1", "x", "2", "JAX_PROCESS_ID must be a whole number, not 'x'"),
         ("127.0.0.1:1", "0", "-2", "JAX_NUM_PROCESSES must be a whole number, not '-2'"),
     ],
