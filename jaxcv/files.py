@@ -25,7 +25,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         OSError: the disk is full or the place cannot be written; `path` is unchanged then.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -37,6 +37,18 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, and those above it, unless it is there; their names reach the disk.
+
+    Raises:
+        OSError: the place cannot be written, or something else has the name.
+    """
+    absent = [place for place in (path, *path.parents) if not place.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for place in reversed(absent):
+        sync(place.parent)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxcv import files
 from jaxcv.errors import UserError
 from jaxcv.files import read_bytes, read_json, unwritable, write_bytes, write_json
 
@@ -46,6 +47,18 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
         write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["value.json"]
+
+
+def test_names_of_directories_just_made_reach_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    synced, sync = [], files.sync
+    monkeypatch.setattr(files, "sync", lambda path: (synced.append(path), sync(path)))
+    write_bytes(tmp_path / "run" / "checkpoints" / "step", b"1")
+    assert synced == [tmp_path, tmp_path / "run", tmp_path / "run" / "checkpoints"]
+    synced.clear()
+    write_bytes(tmp_path / "run" / "checkpoints" / "step", b"2")
+    assert synced == [tmp_path / "run" / "checkpoints"]
 
 
 def test_what_json_cannot_hold_is_refused_before_writing(tmp_path: Path):
