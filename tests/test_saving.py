@@ -184,7 +184,7 @@ def test_lines_reach_the_disk_before_the_checkpoint_that_counts_on_them(
     monkeypatch.setattr(checkpoints, "save", lambda *a: (order.append("saved"), save(*a))[1])
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"epoch": 1}) + "\n")
     saver.save(at(fresh, 3, 1))
-    assert order == ["metrics.jsonl", "saved"]
+    assert order == ["metrics.jsonl", tmp_path.name, "saved"]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
