@@ -1,6 +1,7 @@
 """One run from where it stands to its end: epochs, chunks, and what is saved between them."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import math
@@ -148,6 +149,8 @@ class Run:
             Diverged: a number is not finite, or the training loss beyond all reason.
         """
         epoch, spent = begun.epoch, begun.seconds
+        steps = self.program.steps_per_epoch
+        standing = dataclasses.replace(begun, state=state)
         pace, throughput = Pace(), Throughput()
         while not self.course.over(epoch):
             state, record = self.train_epoch(state, epoch, spent, pace, progress)
@@ -155,10 +158,13 @@ class Run:
             throughput = throughput.after(record)
             progress.epoch(record)
             journal.epoch(state, record)
-            standing = Standing(state, epoch, best=self.course.best)
+            # A part of an epoch counts as begun: a longer run goes on inside it.
+            whole = int(state.step) // steps
+            seconds = record["seconds"] if whole < epoch else 0.0
+            standing = Standing(state, whole, seconds, self.course.best)
             self.stop_if_signalled(standing)
             self.saver.epoch(standing)
-        self.saver.save(Standing(state, epoch, best=self.course.best))
+        self.saver.save(standing)
         best = self.course.best
         if isinstance(journal, Silence):
             tested(self.experiment, self.dataset, self.program, state, best)

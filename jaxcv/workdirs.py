@@ -113,6 +113,18 @@ class Workdir:
 
 
 def is_longer(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether an experiment, as JSON, has more epochs than an earlier one."""
+    """Whether an experiment, as JSON, has more epochs than an earlier one.
+
+    Raises:
+        UserError: it has, but cannot go on with the other's checkpoint.
+    """
     epochs = before.get("epochs")
-    return isinstance(epochs, int) and now["epochs"] > epochs
+    if not isinstance(epochs, int | float) or now["epochs"] <= epochs:
+        return False
+    if epochs % 1 and before.get("patience") is not None:
+        # The best may be those of the part's end, where the longer run would not have looked.
+        raise UserError(
+            f"--patience and --epochs {epochs}, a part of an epoch: such a run cannot be trained "
+            "on; choose another --workdir"
+        )
+    return True
