@@ -200,7 +200,7 @@ def test_a_run_that_was_killed_before_its_page_gets_it(whole, tmp_path):
     ("changes", "named"),
     [
         ({"optimizer": Momentum(0.03)}, "learning_rate"),
-        ({"optimizer": SGD(0.02)}, "momentum"),
+        ({"optimizer": SGD(0.02)}, r"optimizer \('Momentum', here 'SGD'\)"),
         ({"model": models.MLP(features=(9,))}, "features"),
         ({"seed": 1}, "seed"),
         ({"data_seed": 1}, "data_seed"),
@@ -322,10 +322,19 @@ def test_resume_of_nothing_is_a_new_run(plain, tmp_path):
     assert result.record["resumed_from_steps"] == []
 
 
+def test_a_file_of_that_name_is_not_yet_a_result(whole, tmp_path):
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    (workdir / "experiment.json").write_bytes((whole / "experiment.json").read_bytes())
+    write_json(workdir / "result.json", {})
+    with pytest.raises(UserError, match=r"result\.json: no result of a run.* --resume"):
+        fit(TINY, workdir)
+
+
 def test_more_epochs_go_on_where_the_run_ended(whole, plain, tmp_path):
     short = dataclasses.replace(TINY, epochs=1)
     fit(short, tmp_path / "run")
-    with pytest.raises(UserError, match="epochs"):
+    with pytest.raises(UserError, match="this run with 1 epochs; add --resume to train on to 3"):
         fit(TINY, tmp_path / "run")
     result = fit(TINY, tmp_path / "run", resume=True).record
     expected = read_json(whole / "result.json")
