@@ -116,9 +116,11 @@ class Run:
             try:
                 result = self.train(begun, state, compile_seconds, journal, progress)
             except Diverged as error:
-                # Nothing to look for; several processes would have to look together.
-                if isinstance(error, Astray) or jax.process_count() > 1:
+                if isinstance(error, Astray):  # nothing to look for
                     raise
+                if jax.process_count() > 1:  # they would have to look together
+                    hint = "--resume in one process finds the step and the layer"
+                    raise Diverged(f"{error}; {hint}") from None
                 progress.note("training diverged: looking for the step and the layer")
                 raise self.diagnosed(error) from None
         if not is_first():
