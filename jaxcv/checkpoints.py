@@ -21,7 +21,7 @@ from jaxtyping import PyTree
 
 from jaxcv.course import Best
 from jaxcv.errors import UserError
-from jaxcv.files import write_bytes
+from jaxcv.files import read_bytes, write_bytes
 from jaxcv.training import TrainState
 
 _FORMAT = 2
@@ -110,7 +110,8 @@ def restore(directory: Path) -> Checkpoint | None:
             raise
         # A file made to do harm can make its reader raise anything.
         except Exception as error:
-            damaged.append(f"{path} is damaged ({str(error) or type(error).__name__})")
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            damaged.append(f"{path} is damaged ({reason})")
             continue
         for damage in damaged:
             warnings.warn(f"{damage}; using the one before it", stacklevel=2)
@@ -198,7 +199,7 @@ def _digest(first: bytes, payload: bytes | memoryview) -> bytes:
 
 
 def _read(path: Path) -> Checkpoint:
-    data = path.read_bytes()
+    data = read_bytes(path)
     first = _FIRST_LINE.match(data)
     if first is None:
         raise ValueError("not a checkpoint")

@@ -10,7 +10,7 @@ from jaxcv import pages
 from jaxcv.exits import exits
 from jaxcv.experiment import Experiment, flat_settings, replace_settings
 from jaxcv.files import write_bytes
-from jaxcv.script import RunFlags, run, running_script
+from jaxcv.script import RunFlags, goes_on, run, running_script
 
 if TYPE_CHECKING:
     from jaxcv.fitting import Result
@@ -31,7 +31,7 @@ def compare(
 
     Args:
         experiments: by name.
-        then: makes something of the runs in the workdir.
+        then: makes something of the runs in the workdir; of several processes the first does it.
         arguments: the command line without the program's name; default sys.argv.
     """
     from jaxcv.flags import parse_experiment
@@ -48,7 +48,8 @@ def compare(
             print(f"--- {name}")
             it = dataclasses.replace(applied(experiment, changed), name=f"{path.stem}-{name}")
             runs[name] = run(it, dataclasses.replace(flags, workdir=str(workdir / name)))
-        then(workdir, runs)
+        if goes_on():
+            then(workdir, runs)
 
 
 def changes(before: Experiment, after: Experiment) -> dict[tuple[str, str], object]:

@@ -1,7 +1,6 @@
 """How a program of jaxcv ends: exit statuses, and one line on stderr for what is the user's."""
 
 import contextlib
-import os
 import sys
 import traceback
 import warnings
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from jaxcv.errors import UserError
 from jaxcv.peers import leave, loss, several
 from jaxcv.refusals import refusal
+from jaxcv.streams import outliving
 
 
 class Interrupted(Exception):
@@ -34,30 +34,33 @@ def exits(prog: str) -> Iterator[None]:
 
     UserError, and memory that the machine refuses: 2. A failed verification: 1. A signal that the
     run has saved its state for: 130 (Ctrl-C) or 143 (SIGTERM).
-    Everything else is a defect and keeps its traceback. A warning is one line, too.
+    Everything else is a defect and keeps its traceback. A warning is one line, too. A program whose
+    standard output has nowhere to go comes to its end all the same; only then is a full disk told
+    of.
     """
-    for name in ("stdout", "stderr"):  # absent where the program was started with them closed
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     shown = warnings.showwarning
     warnings.showwarning = lambda message, *rest: print(
         f"{prog}: warning: {' '.join(str(message).split())}", file=sys.stderr
     )
-    try:
-        yield
-    except BaseException as error:
-        told = _told(error)
-        if told is None:
-            if several() and not isinstance(error, SystemExit):
-                traceback.print_exc()
-                leave(1)
-            raise
-        line, status = told
-        print(f"{prog}: {line}", file=sys.stderr)
-        leave(status)
-        raise SystemExit(status) from None
-    finally:
-        warnings.showwarning = shown
+    with outliving() as lost:
+        try:
+            yield
+            failure = lost()
+            if failure is not None:
+                raise UserError(f"cannot write to standard output: {failure.strerror}")
+        except BaseException as error:
+            told = _told(error)
+            if told is None:
+                if several() and not isinstance(error, SystemExit):
+                    traceback.print_exc()
+                    leave(1)
+                raise
+            line, status = told
+            print(f"{prog}: {line}", file=sys.stderr)
+            leave(status)
+            raise SystemExit(status) from None
+        finally:
+            warnings.showwarning = shown
 
 
 def _told(error: BaseException) -> tuple[object, int] | None:

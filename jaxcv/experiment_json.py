@@ -125,12 +125,19 @@ def _fits(cls: type, where: str) -> bool:
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Names of the settings in which two experiments, as JSON, differ: "learning_rate", ..."""
+    """Names of the settings in which two experiments, as JSON, differ: "learning_rate", ...
+
+    Of a part of another type its own name, with both: "model ('CNN', here 'MLP')".
+    """
     names = []
     for key in sorted({*one, *other}):
         a, b = one.get(key), other.get(key)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
-            names += differences(a, b)
+            one_type, other_type = a.get("type"), b.get("type")
+            if one_type == other_type:
+                names += differences(a, b)
+            else:
+                names.append(f"{key} ({shown(one_type)}, here {shown(other_type)})")
         elif a != b:
             names.append(key)
     return names

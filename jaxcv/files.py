@@ -1,8 +1,10 @@
 """Files that are either whole or absent: atomic writing, and JSON as the standard has it."""
 
+import errno
 import json
 import math
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         OSError: the disk is full or the place cannot be written; `path` is unchanged then.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -35,6 +37,37 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, and those above it, unless it is there; their names reach the disk.
+
+    Raises:
+        OSError: the place cannot be written, or something else has the name.
+    """
+    absent = [place for place in (path, *path.parents) if not place.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for place in reversed(absent):
+        sync(place.parent)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        OSError: it is absent, unreadable, or no regular file: a pipe or a device in its place would
+            keep the reader waiting, perhaps for ever.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    return path.read_bytes()
+
+
+def unwritable(place: Path, error: OSError) -> UserError:
+    """The line for what has failed in writing below a directory, with the file where it is told."""
+    file = str(error.filename2 or error.filename or "")
+    named = f" ({file})" if file and not file.endswith(".tmp") and file != str(place) else ""
+    return UserError(f"cannot write in {place}{named}: {error.strerror or error}")
 
 
 def sync(path: Path) -> None:
@@ -90,7 +123,7 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: the file is absent, unreadable, not JSON, or JSON but not an object.
     """
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(read_bytes(path))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:

@@ -15,6 +15,7 @@ from jaxcv.data.dataset import Dataset
 from jaxcv.devices import Devices, agreed, is_first
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
+from jaxcv.files import unwritable
 from jaxcv.locks import locked
 from jaxcv.outcome import finished
 from jaxcv.peers import several
@@ -33,7 +34,7 @@ class Result:
 
     Attributes:
         workdir: where its files are.
-        record: the fields of result.json.
+        record: the fields of result.json; of several processes the first alone has them.
     """
 
     workdir: Path
@@ -120,7 +121,7 @@ def _fit(
             run = Run(experiment, dataset, program, workdir, checkpoint_minutes, signalled)
             return Result(path, run.go())
     except OSError as error:
-        raise UserError(f"cannot write in {path}: {error.strerror}") from None
+        raise unwritable(path, error) from None
     finally:
         if not told and several():
             with contextlib.suppress(RuntimeError):  # the others have ended already

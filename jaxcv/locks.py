@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jaxcv.errors import UserError
+from jaxcv.files import make_directory
 
 NAME = ".lock"
 
@@ -29,7 +30,7 @@ def locked(directory: Path) -> Iterator[None]:
         >>> with locked(Path("runs/cnn")):  # doctest: +SKIP
         ...     train()
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     path = directory / NAME
     file = _acquired(path)
     try:

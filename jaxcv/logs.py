@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from jaxcv.errors import UserError
-from jaxcv.files import to_json, write_bytes
+from jaxcv.files import read_bytes, to_json, write_bytes
 
 
 def append_metrics(path: Path, record: Mapping[str, Any], *, durable: bool = False) -> None:
@@ -52,7 +52,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         UserError: the file cannot be read, or a line other than the last is no JSON object.
     """
     try:
-        lines = path.read_bytes().splitlines()
+        lines = read_bytes(path).splitlines()
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -13,7 +13,7 @@ from jaxcv.data.dataset import Dataset
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
 from jaxcv.figures import Finished, write_figures
-from jaxcv.files import read_json, remove_leftovers, write_json
+from jaxcv.files import remove_leftovers, write_json
 from jaxcv.journal import Journal
 from jaxcv.locks import locked
 from jaxcv.metrics import require_finite
@@ -35,13 +35,15 @@ def finished(workdir: Workdir, experiment: Experiment, resume: bool) -> dict[str
     try:
         if workdir.look(experiment, resume) != "finished":
             return None
+        record = workdir.record()
         page = path / "report.html"
         if not page.exists():  # killed between the result and its page
             with contextlib.suppress(UserError), locked(path):  # whose end removes the dead lock
                 remove_leftovers(path)
             write_report(path)
-        print(f"{path} is finished; its report is {page}")
-        return read_json(workdir.result)
+        with contextlib.suppress(OSError):  # nobody listens
+            print(f"{path} is finished; its report is {page}", flush=True)
+        return record
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
 

@@ -14,7 +14,7 @@ from flax import serialization
 from jaxtyping import PyTree
 
 from jaxcv.errors import UserError
-from jaxcv.files import write_bytes
+from jaxcv.files import read_bytes, write_bytes
 
 _MAGIC = b"jaxcv parameters 1\n"
 
@@ -55,7 +55,7 @@ def read(path: Path) -> Parameters:
         UserError: it cannot be read, or it is damaged.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     try:

@@ -7,6 +7,7 @@ They are told of each other by the environment: JAX_COORDINATOR_ADDRESS (address
 import contextlib
 import functools
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -52,8 +53,12 @@ def join() -> None:
     if not address or jax.distributed.is_initialized():
         return
     process, processes = _number("JAX_PROCESS_ID"), _number("JAX_NUM_PROCESSES")
-    if ":" not in address:
-        raise UserError(f"{_ADDRESS} must be an address and a port, such as 10.0.0.1:1234")
+    port = re.fullmatch(r".+:(\d{1,5})", address)
+    if port is None or not 0 < int(port[1]) < 1 << 16:
+        raise UserError(
+            f"{_ADDRESS} must be an address and a port up to 65535, such as 10.0.0.1:1234, "
+            f"not {address}"
+        )
     with _service_outside(address), _told_of_failure():
         try:
             # Only the address that is named: by default JAX listens on every one of the machine.
@@ -77,6 +82,24 @@ def several() -> bool:
     """Whether this process is one of several of a run."""
     jax: Any = sys.modules.get("jax")
     return jax is not None and jax.distributed.is_initialized()
+
+
+def require_alone(what: str) -> None:
+    """Refuses what several processes cannot do together.
+
+    Raises:
+        UserError: the environment names others.
+    """
+    if os.environ.get(_ADDRESS):
+        raise UserError(f"{what} is for one process: unset {_ADDRESS}")
+
+
+def part() -> None:
+    """Takes leave of the others, as soon as all do: what follows is each one's own."""
+    import jax
+
+    if several():
+        jax.distributed.shutdown()
 
 
 def leave(status: int) -> None:

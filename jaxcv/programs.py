@@ -86,7 +86,8 @@ class Program:
         if self.placement is not ONE:
             hyper = jax.device_get(hyper)
         state = training.initial_state(self.static, key, hyper, self.image_shape, self.statistics)
-        return self.placement.copied(state)
+        # Memory that is refused raises here; a number of such a state would be waited for forever.
+        return self.placement.copied(jax.block_until_ready(state))
 
     def advance(
         self, state: TrainState, order: Int[Array, "steps batch"], limit: Int[Array, ""]

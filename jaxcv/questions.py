@@ -15,10 +15,12 @@ from jaxcv import runtime
 from jaxcv.constraints import Count, Index, check
 from jaxcv.data import Dataset
 from jaxcv.data import load as load_data
-from jaxcv.errors import Diverged, UserError
+from jaxcv.errors import Diverged
 from jaxcv.exits import exits
 from jaxcv.experiment import Experiment, field_hints
+from jaxcv.files import unwritable
 from jaxcv.logs import read_metrics
+from jaxcv.peers import require_alone
 from jaxcv.plots import save
 from jaxcv.script import RunFlags, run, running_script
 from jaxcv.workdirs import Workdir
@@ -70,7 +72,7 @@ class Flags:
         try:
             save(figure, path)
         except OSError as error:
-            raise UserError(f"cannot write in {self.path}: {error.strerror}") from None
+            raise unwritable(self.path, error) from None
         print(f"picture: {path}")
 
 
@@ -118,6 +120,7 @@ def ask(
         )
         cls.__doc__ = Flags.__doc__
         flags = parse(cls, sys.argv[1:] if arguments is None else arguments, path.name, text)
+        require_alone("this script")
         runtime.set_up()
         answer(flags)
 

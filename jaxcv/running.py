@@ -1,6 +1,7 @@
 """One run from where it stands to its end: epochs, chunks, and what is saved between them."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import math
@@ -115,16 +116,18 @@ class Run:
             try:
                 result = self.train(begun, state, compile_seconds, journal, progress)
             except Diverged as error:
-                # Nothing to look for; several processes would have to look together.
-                if isinstance(error, Astray) or jax.process_count() > 1:
+                if isinstance(error, Astray):  # nothing to look for
                     raise
+                if jax.process_count() > 1:  # they would have to look together
+                    hint = "--resume in one process finds the step and the layer"
+                    raise Diverged(f"{error}; {hint}") from None
                 progress.note("training diverged: looking for the step and the layer")
                 raise self.diagnosed(error) from None
         if not is_first():
             return {}
         name = f"test_{self.experiment.loss.score.name}"
         page = self.workdir.path / "report.html"
-        print(f"{name.replace('_', ' ')} {result[name]:.4f}; report: {page}")
+        progress.note(f"{name.replace('_', ' ')} {result[name]:.4f}; report: {page}")
         return result
 
     def train(
@@ -148,6 +151,8 @@ class Run:
             Diverged: a number is not finite, or the training loss beyond all reason.
         """
         epoch, spent = begun.epoch, begun.seconds
+        steps = self.program.steps_per_epoch
+        standing = dataclasses.replace(begun, state=state)
         pace, throughput = Pace(), Throughput()
         while not self.course.over(epoch):
             state, record = self.train_epoch(state, epoch, spent, pace, progress)
@@ -155,10 +160,13 @@ class Run:
             throughput = throughput.after(record)
             progress.epoch(record)
             journal.epoch(state, record)
-            standing = Standing(state, epoch, best=self.course.best)
+            # A part of an epoch counts as begun: a longer run goes on inside it.
+            whole = int(state.step) // steps
+            seconds = record["seconds"] if whole < epoch else 0.0
+            standing = Standing(state, whole, seconds, self.course.best)
             self.stop_if_signalled(standing)
             self.saver.epoch(standing)
-        self.saver.save(Standing(state, epoch, best=self.course.best))
+        self.saver.save(standing)
         best = self.course.best
         if isinstance(journal, Silence):
             tested(self.experiment, self.dataset, self.program, state, best)

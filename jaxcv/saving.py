@@ -159,6 +159,7 @@ class Saver:
     def _write(self, checkpoint: Checkpoint) -> None:
         if self.metrics.exists():
             sync(self.metrics)
+            sync(self.metrics.parent)
         checkpoints.save(self.directory, checkpoint)
 
     def _finish(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from jaxcv import runtime
+from jaxcv import peers, runtime
 from jaxcv.constraints import Count, Positive, check
 from jaxcv.exits import exits
 from jaxcv.experiment import Experiment, flat_settings, replace_settings
@@ -65,6 +65,18 @@ def run(experiment: Experiment, flags: RunFlags) -> "Result":
             devices=flags.devices,
             signalled=signalled,
         )
+
+
+def goes_on() -> bool:
+    """Whether this process does what follows the training: the first of a run's, then alone.
+
+    The files are the first one's, and so is `Result.record`.
+    """
+    from jaxcv.devices import is_first
+
+    first = is_first()
+    peers.part()
+    return first
 
 
 def check_sanity(experiment: Experiment) -> int:
@@ -141,7 +153,7 @@ def main(
     Args:
         experiment: its values are the flags' defaults; or several of which a flag chooses one.
         arguments: the command line without the program's name; default sys.argv.
-        then: what the script does with the finished run.
+        then: what the script does with the finished run; of several processes the first does it.
 
     Example:
         >>> if __name__ == "__main__":  # doctest: +SKIP
@@ -157,7 +169,9 @@ def main(
             experiment, extra = experiment.chosen(arguments, RunFlags)
         experiment = named(experiment, path.stem)
         experiment, flags = parse_experiment(experiment, arguments, path.name, text, extra)
-        then(run(experiment, flags))
+        result = run(experiment, flags)
+        if goes_on():
+            then(result)
 
 
 def running_script() -> tuple[Path, str]:

@@ -74,7 +74,13 @@ class Workdir:
             return "new"
         before, now = read_json(self.experiment), to_json(experiment)
         changed = set(differences(before, now)) - FREE
-        more = resume and changed == {"epochs"} and is_longer(before, now)
+        longer = changed == {"epochs"} and is_longer(before, now)
+        more = resume and longer
+        if longer and not resume:
+            raise UserError(
+                f"{self.path} holds this run with {before['epochs']} epochs; add --resume to train "
+                f"on to {now['epochs']}, or choose another --workdir"
+            )
         if changed and not more:
             raise UserError(
                 f"{self.path} holds a run with another {', '.join(sorted(changed))}; "
@@ -88,6 +94,20 @@ class Workdir:
                 "or choose another --workdir"
             )
         return "unfinished"
+
+    def record(self) -> dict[str, Any]:
+        """The fields of result.json.
+
+        Raises:
+            UserError: it cannot be read, or is no run's result.
+        """
+        record = read_json(self.result)
+        if not isinstance(record.get("params_sha256"), str):
+            raise UserError(
+                f"{self.result}: no result of a run, it has no params_sha256; delete it and go on "
+                "with --resume"
+            )
+        return record
 
     def claim(self, experiment: Experiment) -> None:
         """Makes the directory this experiment's: an earlier, shorter result is gone.
@@ -113,6 +133,18 @@ class Workdir:
 
 
 def is_longer(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether an experiment, as JSON, has more epochs than an earlier one."""
+    """Whether an experiment, as JSON, has more epochs than an earlier one.
+
+    Raises:
+        UserError: it has, but cannot go on with the other's checkpoint.
+    """
     epochs = before.get("epochs")
-    return isinstance(epochs, int) and now["epochs"] > epochs
+    if not isinstance(epochs, int | float) or now["epochs"] <= epochs:
+        return False
+    if epochs % 1 and before.get("patience") is not None:
+        # The best may be those of the part's end, where the longer run would not have looked.
+        raise UserError(
+            f"--patience and --epochs {epochs}, a part of an epoch: such a run cannot be trained "
+            "on; choose another --workdir"
+        )
+    return True

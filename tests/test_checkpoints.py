@@ -1,5 +1,6 @@
 import dataclasses
 import hashlib
+import os
 import warnings
 from pathlib import Path
 
@@ -51,6 +52,16 @@ def assert_equal(one, other):
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         assert np.asarray(a).dtype == np.asarray(b).dtype
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_pipe_in_place_of_a_checkpoint_is_a_damaged_one(fresh, tmp_path):
+    directory = tmp_path / "checkpoints"
+    checkpoints.save(directory, checkpoint(fresh, 12))
+    os.mkfifo(directory / "step-0000000013.msgpack")
+    with pytest.warns(UserWarning, match=r"0013.msgpack is damaged \(not a regular file\)"):
+        back = checkpoints.restore(directory)
+    assert back is not None
+    assert back.state.step == 12
 
 
 @pytest.mark.parametrize("optimizer", [LookaheadSGD(), Muon()])

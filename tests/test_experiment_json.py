@@ -208,6 +208,5 @@ def test_differences_name_the_settings():
         "learning_rate",
     ]
     assert differences(to_json(one), to_json(one)) == []
-    assert "type" in differences(
-        to_json(one), to_json(Experiment(model=models.CNN(), optimizer=SGD()))
-    )
+    third = Experiment(model=models.CNN(), optimizer=SGD(0.5))
+    assert differences(to_json(one), to_json(third)) == ["optimizer ('Adam', here 'SGD')"]

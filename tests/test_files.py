@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxcv import files
 from jaxcv.errors import UserError
-from jaxcv.files import read_json, write_bytes, write_json
+from jaxcv.files import read_bytes, read_json, unwritable, write_bytes, write_json
 
 
 def test_json_keeps_the_order_of_fields_and_reads_back(tmp_path: Path):
@@ -48,6 +49,18 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     assert os.listdir(tmp_path) == ["value.json"]
 
 
+def test_names_of_directories_just_made_reach_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    synced, sync = [], files.sync
+    monkeypatch.setattr(files, "sync", lambda path: (synced.append(path), sync(path)))
+    write_bytes(tmp_path / "run" / "checkpoints" / "step", b"1")
+    assert synced == [tmp_path, tmp_path / "run", tmp_path / "run" / "checkpoints"]
+    synced.clear()
+    write_bytes(tmp_path / "run" / "checkpoints" / "step", b"2")
+    assert synced == [tmp_path / "run" / "checkpoints"]
+
+
 def test_what_json_cannot_hold_is_refused_before_writing(tmp_path: Path):
     with pytest.raises(TypeError, match="complex has no JSON form"):
         write_json(tmp_path / "value.json", {"x": 1j})
@@ -84,3 +97,29 @@ def test_files_read_back_as_json_are_standard_json(tmp_path: Path):
         raise AssertionError(name)
 
     json.loads((tmp_path / "value.json").read_text(), parse_constant=refuse)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")],
+    ids=["fifo", "dir", "dev"],
+)
+def test_what_would_never_end_is_not_read(tmp_path: Path, made):
+    path = tmp_path / "result.json"
+    made(path)
+    with pytest.raises(OSError, match="not a regular file"):
+        read_bytes(path)
+    with pytest.raises(UserError, match=r"result.json: cannot be read: not a regular file"):
+        read_json(path)
+    (tmp_path / "link").symlink_to(__file__)
+    assert read_bytes(tmp_path / "link") == Path(__file__).read_bytes()
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path):
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        write_bytes(tmp_path / "report.html", b"page")
+    line = f"cannot write in {tmp_path} ({tmp_path}/report.html): Is a directory"
+    assert str(unwritable(tmp_path, caught.value)) == line
+    full = OSError(28, "No space left on device")
+    assert str(unwritable(tmp_path, full)) == f"cannot write in {tmp_path}: No space left on device"

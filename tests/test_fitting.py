@@ -14,7 +14,8 @@ from jaxcv.data import load as load_data
 from jaxcv.errors import UserError
 from jaxcv.exits import Interrupted
 from jaxcv.experiment import Experiment
-from jaxcv.files import read_json
+from jaxcv.experiment_json import to_json
+from jaxcv.files import read_json, write_json
 from jaxcv.fitting import fit
 from jaxcv.losses import CrossEntropy
 from jaxcv.optimizers import SGD, Adam, Momentum
@@ -199,7 +200,7 @@ def test_a_run_that_was_killed_before_its_page_gets_it(whole, tmp_path):
     ("changes", "named"),
     [
         ({"optimizer": Momentum(0.03)}, "learning_rate"),
-        ({"optimizer": SGD(0.02)}, "momentum"),
+        ({"optimizer": SGD(0.02)}, r"optimizer \('Momentum', here 'SGD'\)"),
         ({"model": models.MLP(features=(9,))}, "features"),
         ({"seed": 1}, "seed"),
         ({"data_seed": 1}, "data_seed"),
@@ -321,10 +322,19 @@ def test_resume_of_nothing_is_a_new_run(plain, tmp_path):
     assert result.record["resumed_from_steps"] == []
 
 
+def test_a_file_of_that_name_is_not_yet_a_result(whole, tmp_path):
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    (workdir / "experiment.json").write_bytes((whole / "experiment.json").read_bytes())
+    write_json(workdir / "result.json", {})
+    with pytest.raises(UserError, match=r"result\.json: no result of a run.* --resume"):
+        fit(TINY, workdir)
+
+
 def test_more_epochs_go_on_where_the_run_ended(whole, plain, tmp_path):
     short = dataclasses.replace(TINY, epochs=1)
     fit(short, tmp_path / "run")
-    with pytest.raises(UserError, match="epochs"):
+    with pytest.raises(UserError, match="this run with 1 epochs; add --resume to train on to 3"):
         fit(TINY, tmp_path / "run")
     result = fit(TINY, tmp_path / "run", resume=True).record
     expected = read_json(whole / "result.json")
@@ -514,6 +524,25 @@ def test_a_part_of_an_epoch_ends_the_run(plain, tmp_path):
         assert again["params_sha256"] == result["params_sha256"]
         assert again["resumed_from_steps"]
         assert [line["step"] for line in metrics_of(workdir)] == [STEPS, total]
+
+
+def test_a_run_that_ended_within_an_epoch_is_trained_on(whole, plain, many_chunks, tmp_path):
+    short = dataclasses.replace(TINY, epochs=1.45)
+    fit(short, tmp_path / "run")
+    result = fit(TINY, tmp_path / "run", resume=True).record
+    expected = read_json(whole / "result.json")
+    assert result["resumed_from_steps"] == [math.ceil(1.45 * STEPS)]
+    for name in ("params_sha256", "test_accuracy", "val_accuracy", "epochs"):
+        assert result[name] == expected[name], name
+    assert what_counts(tmp_path / "run") == what_counts(whole)
+    assert all(line["seconds"] > 0 for line in metrics_of(tmp_path / "run"))
+
+
+def test_what_was_best_within_an_epoch_stops_no_longer_run(whole, tmp_path):
+    short = to_json(dataclasses.replace(TINY, epochs=1.45, patience=2))
+    write_json(tmp_path / "run" / "experiment.json", short)
+    with pytest.raises(UserError, match=r"--patience and --epochs 1\.45, a part of an epoch"):
+        fit(dataclasses.replace(TINY, patience=2), tmp_path / "run", resume=True)
 
 
 def test_the_test_images_are_seen_from_several_sides(plain, tmp_path):

@@ -5,8 +5,11 @@ import types
 import jax
 import pytest
 
-from jaxcv import peers
+from jaxcv import peers, script
 from jaxcv.errors import UserError
+from jaxcv.experiment import Experiment
+from jaxcv.models import Softmax
+from jaxcv.optimizers import SGD
 
 
 @pytest.fixture
@@ -31,6 +34,8 @@ def test_alone_where_the_environment_names_nobody(monkeypatch):
     ("address", "process", "processes", "said"),
     [
         ("127.0.0.1", "0", "2", "must be an address and a port"),
+        ("127.0.0.1:65536", "0", "2", "a port up to 65535, .* not 127.0.0.1:65536"),
+        (":0", "0", "2", "must be an address and a port"),
         ("127.0.0.1:1", "x", "2", "JAX_PROCESS_ID must be a whole number, not 'x'"),
         ("127.0.0.1:1", "0", "-2", "JAX_NUM_PROCESSES must be a whole number, not '-2'"),
     ],
@@ -58,6 +63,25 @@ def test_what_jaxlib_calls_is_as_it_was_after_a_failure(monkeypatch):
         peers.join()
     assert (_jax.get_distributed_runtime_client, _jax.get_distributed_runtime_service) == before
     assert all(now is not then for now, then in zip(seen[0], before, strict=True))
+
+
+@pytest.mark.parametrize("process", [0, 1])
+def test_the_first_process_alone_goes_on_to_what_follows_training(joined, monkeypatch, process):
+    parted, followed = [], []
+    monkeypatch.setattr(jax.distributed, "shutdown", lambda: parted.append(True))
+    monkeypatch.setattr(jax, "process_index", lambda: process)
+    monkeypatch.setattr(script, "run", lambda experiment, flags: experiment.name)
+    script.main(Experiment(model=Softmax(), optimizer=SGD(), name="it"), [], followed.append)
+    assert parted == [True]
+    assert followed == ([] if process else ["it"])
+
+
+def test_what_several_processes_cannot_do_is_refused_at_once(monkeypatch):
+    monkeypatch.delenv("JAX_COORDINATOR_ADDRESS", raising=False)
+    peers.require_alone("a sweep")
+    named(monkeypatch, "127.0.0.1:1", "0", "2")
+    with pytest.raises(UserError, match=r"a sweep is for one process: unset JAX_COORDINATOR"):
+        peers.require_alone("a sweep")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from jaxcv import Experiment, checkpoints, models, saving
 from jaxcv.course import Best
 from jaxcv.errors import Diverged, UserError
 from jaxcv.experiment_json import to_json
-from jaxcv.optimizers import SGD
+from jaxcv.optimizers import SGD, Adam
 from jaxcv.programs import prepare
 from jaxcv.saving import Saver, Standing, require_finite_state
 from tests import tiny
@@ -151,7 +151,12 @@ def test_with_no_checkpoint_it_starts_afresh(fresh, saver):
 
 @pytest.mark.parametrize(
     ("changes", "named"),
-    [({"seed": 9}, "seed"), ({"optimizer": SGD(0.5)}, "learning_rate"), ({"epochs": 1}, "epochs")],
+    [
+        ({"seed": 9}, "seed"),
+        ({"optimizer": Adam()}, r"optimizer \('SGD', here 'Adam'\)"),
+        ({"optimizer": SGD(0.5)}, "learning_rate"),
+        ({"epochs": 1}, "epochs"),
+    ],
 )
 def test_another_experiments_checkpoint_names_what_differs(fresh, tmp_path, saver, changes, named):
     saver.save(at(fresh, 3, 1))
@@ -184,7 +189,7 @@ def test_lines_reach_the_disk_before_the_checkpoint_that_counts_on_them(
     monkeypatch.setattr(checkpoints, "save", lambda *a: (order.append("saved"), save(*a))[1])
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"epoch": 1}) + "\n")
     saver.save(at(fresh, 3, 1))
-    assert order == ["metrics.jsonl", "saved"]
+    assert order == ["metrics.jsonl", tmp_path.name, "saved"]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

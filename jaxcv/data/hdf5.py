@@ -30,7 +30,8 @@ def read_images(path: Path, key: str | None = None) -> Real[np.ndarray, "n heigh
     """
     h5py = require("h5py", "autoencoder")
     if not path.is_file():
-        raise UserError(f"{path}: no such file; --data-file must be an HDF5 file")
+        problem = "not a regular file" if path.exists() else "no such file"
+        raise UserError(f"{path}: {problem}; --data-file must be an HDF5 file")
     try:
         with h5py.File(path, "r") as file:
             name = _chosen(path, _fitting(file), key, file)

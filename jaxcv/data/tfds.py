@@ -75,6 +75,9 @@ def read(directory: Path) -> Records:
     Raises:
         UserError: It is another kind of data set, or a file of it is missing, cut or damaged.
     """
+    for path in sorted(directory.iterdir()):
+        if not path.is_file() and not path.is_dir():  # its reader would wait, perhaps for ever
+            raise UserError(f"{path} is not a regular file")
     with _quiet():
         import tensorflow_datasets as tfds
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from jaxcv import runtime
+from jaxcv import peers, runtime
 from jaxcv.constraints import Count, Index, check
 from jaxcv.errors import UserError
 from jaxcv.exits import exits
@@ -169,6 +169,7 @@ def perform(
     if below:
         # Several studies in one --storage have names of their own.
         experiment = dataclasses.replace(experiment, name=f"{experiment.name}-{below}")
+    peers.require_alone("a sweep")
     runtime.set_up()
     executor: Executor | None = None
     if flags.executor == "ray":

@@ -104,7 +104,7 @@ def read(sweep: Path, trial: Trial) -> Finished | None:
             f"{workdir.path} holds a trial with another {', '.join(changed)}; "
             "choose another --workdir or delete it"
         )
-    return Finished(trial, workdir, read_json(workdir.result))
+    return Finished(trial, workdir, workdir.record())
 
 
 def read_all(sweep: Path, varied: Collection[str]) -> list[Finished]:
@@ -124,5 +124,5 @@ def read_all(sweep: Path, varied: Collection[str]) -> list[Finished]:
         values = {name: value for _, name, value, _ in flat_settings(experiment)}
         configuration = {name: values[name] for name in varied}
         trial = Trial(int(result.parent.name), configuration, experiment)
-        found.append(Finished(trial, workdir, read_json(result)))
+        found.append(Finished(trial, workdir, workdir.record()))
     return found

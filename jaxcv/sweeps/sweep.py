@@ -10,6 +10,7 @@ from jaxcv.constraints import Count, check
 from jaxcv.errors import UserError
 from jaxcv.exits import Interrupted
 from jaxcv.experiment import Experiment
+from jaxcv.files import unwritable
 from jaxcv.locks import locked
 from jaxcv.sweeps import records
 from jaxcv.sweeps.axes import Axis, Configuration
@@ -158,7 +159,7 @@ def sweep(
                 raise
             return _Sweep(path, plan, executor, study, signalled).go(rounds, first)
     except OSError as error:
-        raise UserError(f"cannot write in {path}: {error.strerror or error}") from None
+        raise unwritable(path, error) from None
 
 
 def _unfinished(
