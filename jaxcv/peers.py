@@ -14,14 +14,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from jaxcv.errors import UserError
+from jaxcv.liveness import Watch, among
 
 _ADDRESS = "JAX_COORDINATOR_ADDRESS"
 # Within which all must have come; jaxlib tries for twice as long.
 _SECONDS = 60
-# After which a silent process counts as dead, and jaxlib aborts the others: later than anything
-# that they wait for fails with an exception. A process that dies closes its connections, which is
-# noticed at once while training; only a machine that vanishes is silent.
+# After which jaxlib counts a silent process as dead and aborts the others: later than
+# `jaxcv.liveness` notices.
 _HEARTBEAT = 600
+# Exit statuses from here on are those of signals.
+_SIGNALLED = 128
 _ENDED = "another process of this run has ended; start all of them again with --resume"
 
 # The service by which processes find each other. JAX would run it in process 0 and, once that one
@@ -76,6 +78,12 @@ def join() -> None:
                 f"the processes of {_ADDRESS}={address} do not find each other: {reason}; each "
                 "needs JAX_NUM_PROCESSES, and JAX_PROCESS_ID from 0"
             ) from None
+    try:
+        _watch()
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"the processes of {_ADDRESS}={address} cannot connect to the first: {error}"
+        ) from None
 
 
 def several() -> bool:
@@ -99,6 +107,7 @@ def part() -> None:
     import jax
 
     if several():
+        _watch().part()
         jax.distributed.shutdown()
 
 
@@ -108,6 +117,8 @@ def leave(status: int) -> None:
     JAX would first wait for processes that do not come any more.
     """
     if several():
+        if status >= _SIGNALLED:  # which all agree on
+            _watch().part()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
@@ -124,13 +135,31 @@ def loss(error: BaseException) -> UserError | None:
         "Socket closed",
         "DEADLINE_EXCEEDED",
     )
-    if isinstance(error, RuntimeError) and several() and any(word in text for word in lost):
-        return UserError(_ENDED)
-    return None
+    # JAX hands over what XLA says as one or the other, by where in a call it was noticed.
+    found = isinstance(error, RuntimeError | ValueError) and any(word in text for word in lost)
+    return UserError(_ENDED) if found and several() else None
 
 
-def _end(status: Any) -> None:
-    """What a JAX client calls when it has lost the others."""
+@functools.cache
+def _watch() -> Watch:
+    """Connections of this process, made when JAX has told the processes of each other."""
+    from jax._src import distributed
+
+    state: Any = distributed.global_state
+    host = os.environ[_ADDRESS].rpartition(":")[0].strip("[]")
+    connections = among(
+        host,
+        state.process_id,
+        state.num_processes,
+        state.client.key_value_set,
+        lambda key: state.client.blocking_key_value_get(key, 1000 * _SECONDS),
+        _SECONDS,
+    )
+    return Watch(connections, _end)
+
+
+def _end(status: Any = None) -> None:
+    """What is called, in some thread, when the others are lost."""
     print(f"{os.path.basename(sys.argv[0])}: {_ENDED}", file=sys.stderr)
     leave(2)
 

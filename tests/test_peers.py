@@ -68,11 +68,13 @@ def test_what_jaxlib_calls_is_as_it_was_after_a_failure(monkeypatch):
 @pytest.mark.parametrize("process", [0, 1])
 def test_the_first_process_alone_goes_on_to_what_follows_training(joined, monkeypatch, process):
     parted, followed = [], []
-    monkeypatch.setattr(jax.distributed, "shutdown", lambda: parted.append(True))
+    watch = types.SimpleNamespace(part=lambda: parted.append("told"))
+    monkeypatch.setattr(peers, "_watch", lambda: watch)
+    monkeypatch.setattr(jax.distributed, "shutdown", lambda: parted.append("left"))
     monkeypatch.setattr(jax, "process_index", lambda: process)
     monkeypatch.setattr(script, "run", lambda experiment, flags: experiment.name)
     script.main(Experiment(model=Softmax(), optimizer=SGD(), name="it"), [], followed.append)
-    assert parted == [True]
+    assert parted == ["told", "left"]
     assert followed == ([] if process else ["it"])
 
 
@@ -101,7 +103,7 @@ def test_a_lost_process_is_one_line(joined, text):
 
 def test_other_errors_are_no_loss(joined, monkeypatch):
     assert peers.loss(RuntimeError("INTERNAL: something else")) is None
-    assert peers.loss(ValueError("Gloo")) is None
+    assert peers.loss(TypeError("Gloo")) is None
     monkeypatch.setattr(jax.distributed, "is_initialized", lambda: False)
     assert peers.loss(RuntimeError("Gloo all-reduce failed")) is None
 

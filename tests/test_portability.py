@@ -16,12 +16,13 @@ from jaxcv import Experiment, device_data, training
 from jaxcv.experiment import DataDependent, split
 
 ROOT = Path(__file__).parents[1]
-# They compute without training, or only with pieces of the networks of the others.
+# They compute without training, with pieces of the networks of the others, or what they are told.
 NO_EXPERIMENT = {
     "abstraction_levels",
     "conv_is_dense",
     "convolution_as_filter",
     "redundant_parameters",
+    "seeds",
 }
 SCRIPTS = sorted(p for p in (ROOT / "experiments").glob("*.py") if p.stem not in NO_EXPERIMENT)
 STEPS = 2

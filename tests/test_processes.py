@@ -61,21 +61,21 @@ COMMANDS = {
 @pytest.mark.parametrize("name", ["mlp_relu", pytest.param("cnn", marks=pytest.mark.every_script)])
 def test_two_processes_with_a_cold_and_a_warm_cache_give_the_same_bits(compiled, name):
     flags, command = COMMANDS[name]
-    before = set(compiled.iterdir())
-    results = []
+    results, cached = [], [set(compiled.iterdir())]
     for workdir in ("cold", "warm"):
         status, out, err = run(compiled, *command, *flags, "--workdir", workdir)
         assert status == 0, err
         assert "test accuracy" in out
         assert not err, err
         results.append(result_of(workdir))
-        # The first fills the cache, the second finds everything there.
-        assert set(compiled.iterdir()) > before if workdir == "cold" else True
+        cached.append(set(compiled.iterdir()))
+    # The first fills the cache, the second finds everything there.
+    before, filled, after = cached
+    assert before < filled == after
     cold, warm = results
     assert cold["params_sha256"] == warm["params_sha256"]
     assert cold["test_accuracy"] == warm["test_accuracy"]
     assert cold["experiment"] == name
-    assert warm["compile_seconds"] < cold["compile_seconds"]
 
 
 LONG = [

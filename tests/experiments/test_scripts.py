@@ -43,6 +43,10 @@ def test_one_epoch(script: Path):
     elif tables := list(Path("here").glob("**/results.json")):
         assert all(read_json(table)["trials"] for table in tables)
         assert all((table.parent / "report.html").exists() for table in tables)
+    elif Path("here/comparison.html").exists():
+        runs = [read_json(path) for path in Path("here").glob("*/result.json")]
+        assert len(runs) > 1
+        assert {run["epochs"] for run in runs} == {1}
     else:
         (picture,) = Path("here").glob("*.png")
         assert picture.stat().st_size > 5_000
