@@ -16,6 +16,9 @@ _FAREWELL = b"."
 _KEY = "jaxcv/liveness"
 # For the program to notice by itself, which may tell more.
 _GRACE = 5.0
+# Within which who connects must say the token: long for a busy machine, short beside the time in
+# which all must come, since they are heard one after another.
+_TOKEN_SECONDS = 10.0
 # A machine that vanishes closes nothing: after 30 s of silence it is asked, every 10 s, 6 times.
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
 
@@ -87,7 +90,7 @@ def among(
         while len(found) < processes - 1:
             server.settimeout(max(deadline - time.monotonic(), 0.001))
             connection, _ = server.accept()
-            connection.settimeout(1)
+            connection.settimeout(_TOKEN_SECONDS)
             # Whoever else finds the port does not know the token.
             if _said(connection, len(token)) == token:
                 connection.settimeout(None)

@@ -14,7 +14,7 @@ from jaxcv.experiment_json import differences, from_json, to_json
 from jaxcv.files import read_json, remove_leftovers, write_json
 from jaxcv.locks import NAME
 from jaxcv.parts import PART_TYPES
-from jaxcv.sweeps.axes import Axis, Choices, Span, as_axes, configurations
+from jaxcv.sweeps.axes import Axis, Choices, Span, as_axes
 from jaxcv.sweeps.pruning import Pruner
 from jaxcv.sweeps.search import Search, Strategy
 
@@ -49,9 +49,7 @@ class Plan:
     @property
     def total(self) -> int:
         """Trials of the whole sweep."""
-        asked = self.search.configurations
-        count = len(list(configurations(self.axes))) if asked is None else asked
-        return count * len(self.seeds)
+        return self.search.size * len(self.seeds)
 
     def as_json(self) -> dict[str, Any]:
         """Nested dicts, lists, numbers and strings: equal for equal sweeps."""

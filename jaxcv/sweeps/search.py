@@ -55,6 +55,12 @@ class Search:
         elif not self.axes:
             raise UserError(f"--search {self.strategy} needs a --set or a --range to search")
 
+    @property
+    def size(self) -> int:
+        """Configurations of all its rounds."""
+        asked = self.configurations
+        return len(list(configurations(self.axes))) if asked is None else asked
+
 
 class Told(NamedTuple):
     """What a configuration has come to.
@@ -71,9 +77,6 @@ class Told(NamedTuple):
 class Rounds:
     """A search as it goes: rounds of configurations out, their scores in.
 
-    Attributes:
-        total: configurations of all rounds.
-
     Example:
         >>> rounds = Rounds(Search({"l2": Choices((0.0, 1e-4))}, "grid", None, 0, True))
         >>> rounds.next()
@@ -87,13 +90,11 @@ class Rounds:
         self._search = search
         if search.strategy == "grid":
             self._left = list(configurations(search.axes))
-            self.total = len(self._left)
             return
-        self.total = search.configurations or 0
         self._study = in_memory_study(search)
         self._distributions = {n: distribution(axis) for n, axis in search.axes.items()}
         self._asked: list[optuna.Trial] = []
-        self._remaining = self.total
+        self._remaining = search.size
 
     def next(self) -> list[dict[str, Any]]:
         """The next configurations; none when the search is over."""

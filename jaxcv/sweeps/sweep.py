@@ -135,7 +135,7 @@ def sweep(
         rounds = Rounds(plan.search)
         first = rounds.next()
         # What does not fit is refused here: before any training, before a workdir is claimed.
-        if left := _unfinished(path, plan, rounds.total, first):
+        if left := _unfinished(path, plan, first):
             executor.check(left)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
@@ -162,29 +162,24 @@ def sweep(
         raise unwritable(path, error) from None
 
 
-def _unfinished(
-    path: Path, plan: Plan, total: int, first: Sequence[Configuration]
-) -> list[Experiment]:
+def _unfinished(path: Path, plan: Plan, first: Sequence[Configuration]) -> list[Experiment]:
     """What is left to train, as far as it is known before the first scores.
 
     Args:
         path: workdir of the sweep, which may not be there.
         plan: of the sweep.
-        total: configurations of the whole search.
         first: those of its first round.
 
     Raises:
         UserError: the values of a configuration do not go together.
     """
-    each = len(plan.seeds)
-    done = {
-        number for number in range(total * each) if records.workdir_of(path, number).result.exists()
-    }
-    if len(done) == total * each:
+    total = plan.total
+    done = {number for number in range(total) if records.workdir_of(path, number).result.exists()}
+    if len(done) == total:
         return []
     trials = trials_of(plan.experiment, first, plan.seeds, 0)
     left = [trial for trial in trials if trial.number not in done]
-    left += trials_of(plan.experiment, extremes(plan.search, first[0]), plan.seeds, total * each)
+    left += trials_of(plan.experiment, extremes(plan.search, first[0]), plan.seeds, total)
     return [trial.experiment for trial in left]
 
 
@@ -211,7 +206,7 @@ class _Sweep:
         """Round after round, the first of which has been asked for, to the last trial."""
         number, each = 0, len(self.plan.seeds)
         with (
-            Standing(rounds.total * each, self.score) as standing,
+            Standing(self.plan.total, self.score) as standing,
             Recorder(self.path, self.study, self.facts) as recorder,
         ):
             while configurations:

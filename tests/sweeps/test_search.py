@@ -29,7 +29,7 @@ def through(it: Search, score=lambda configuration: 0.5) -> list[dict]:
     while configurations := rounds.next():
         found += configurations
         rounds.tell([Told(score(c)) for c in configurations])
-    assert len(found) == rounds.total
+    assert len(found) == it.size
     return found
 
 
@@ -93,8 +93,9 @@ def test_a_search_that_makes_no_sense_is_one_line(arguments, message):
 
 
 def test_a_grid_is_one_round():
-    rounds = Rounds(search("grid", None, {"l2": Choices((0.0, 1.0))}))
-    assert rounds.total == 2
+    grid = search("grid", None, {"l2": Choices((0.0, 1.0))})
+    rounds = Rounds(grid)
+    assert grid.size == 2
     assert rounds.next() == [{"l2": 0.0}, {"l2": 1.0}]
     rounds.tell([Told(0.1), Told(None)])
     assert rounds.next() == []
