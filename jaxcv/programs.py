@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -70,9 +70,12 @@ class Program:
         """Whole batches in an epoch."""
         return self.train.shape[0] // self.batch_size
 
-    def steps_in(self, epoch: int, epochs: float) -> int:
-        """Steps of an epoch, counted from 0, of a run of so many: the last may be a part."""
-        total = int(total_steps(self.steps_per_epoch, float(epochs)))
+    def total_steps(self, epochs: float) -> int:
+        """Steps of a run of so many epochs."""
+        return int(total_steps(self.steps_per_epoch, float(epochs)))
+
+    def steps_in(self, epoch: int, total: int) -> int:
+        """Steps of an epoch, counted from 0, of a run of so many steps: the last may be a part."""
         return min(self.steps_per_epoch, total - epoch * self.steps_per_epoch)
 
     def with_numbers(self, experiment: Experiment) -> "Program":
@@ -157,6 +160,31 @@ class Program:
         return epoch_order(key, number, self.train, batch_size=self.batch_size)
 
 
+class Orders:
+    """The orders of a run's epochs; one is computed while the epoch before it trains.
+
+    Args:
+        program: of the run.
+        seed: of the run.
+    """
+
+    def __init__(self, program: Program, seed: int):
+        self._program = program
+        self._key = program.placement.copied(jax.random.key(seed))
+        self._ready: tuple[int, Int[Array, "steps batch"]] | None = None
+
+    def of(self, epoch: int) -> Int[Array, "steps batch"]:
+        """The order of an epoch, counted from 0."""
+        if self._ready is None or self._ready[0] != epoch:
+            self.prepare(epoch)
+        assert self._ready is not None
+        return self._ready[1]
+
+    def prepare(self, epoch: int) -> None:
+        """Computes an order that is asked for next, and forgets the one before."""
+        self._ready = epoch, self._program.order_of(self._key, epoch)
+
+
 def require_fit(experiment: Experiment, dataset: Dataset) -> None:
     """Refuses an experiment that does not fit its data: nothing is placed, nothing compiled.
 
@@ -238,6 +266,10 @@ def resolve(experiment: Experiment, dataset: Dataset) -> Experiment:
     return dataclasses.replace(experiment, model=model)
 
 
+def _nothing() -> None:
+    pass
+
+
 def run_epoch(
     program: Program,
     state: TrainState,
@@ -245,6 +277,7 @@ def run_epoch(
     done: int,
     pace: Pace,
     end: int | None = None,
+    meanwhile: Callable[[], None] = _nothing,
 ) -> Iterator[tuple[TrainState, int]]:
     """Trains to the end of an epoch, chunk by chunk; no array crosses between host and device.
 
@@ -255,6 +288,7 @@ def run_epoch(
         done: steps of the epoch that are done already.
         pace: how long the chunks are; it learns.
         end: stop after so many steps of the epoch; then, at most, one number goes to the device.
+        meanwhile: called once, while the device computes the first chunk.
 
     Yields:
         The state after each chunk, which is donated to the next one, and the steps of the epoch
@@ -265,6 +299,8 @@ def run_epoch(
         start = time.perf_counter()
         limit = pace.until(end, done, program.steps_per_epoch)
         state = program.advance(state, order, limit)
+        meanwhile()
+        meanwhile = _nothing
         jax.block_until_ready(state.step)
         done = min(done + pace.limit, end)
         # Processes that share a batch must go on with chunks of one length.

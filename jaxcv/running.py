@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -23,10 +24,9 @@ from jaxcv.experiment import Experiment
 from jaxcv.experiment_json import to_json
 from jaxcv.journal import Journal, Silence
 from jaxcv.outcome import conclude, tested
-from jaxcv.programs import Pace, Program, run_epoch
+from jaxcv.programs import Orders, Pace, Program, run_epoch
 from jaxcv.progress import Progress
 from jaxcv.saving import Saver, Standing
-from jaxcv.schedules import total_steps
 from jaxcv.throughput import Throughput
 from jaxcv.training import TrainState
 from jaxcv.workdirs import FREE, Workdir
@@ -58,7 +58,8 @@ class Run:
         self.program = program
         self.workdir = workdir
         self.signalled = signalled
-        self.total_steps = int(total_steps(program.steps_per_epoch, float(experiment.epochs)))
+        self.total_steps = program.total_steps(experiment.epochs)
+        self.orders = Orders(program, experiment.seed)
         self.course = Course(experiment)
         self.reached = 0
         facts = {
@@ -197,11 +198,13 @@ class Run:
             progress: shows them.
         """
         program, steps = self.program, self.program.steps_per_epoch
-        order = program.order(state, epoch)
+        order = self.orders.of(epoch)
+        ahead = functools.partial(self.orders.prepare, epoch + 1)
         done, seconds = int(state.step) - epoch * steps, spent
-        end = program.steps_in(epoch, self.experiment.epochs)
+        end = program.steps_in(epoch, self.total_steps)
         start = time.perf_counter() - spent
-        for state, done in run_epoch(program, state, order, done, pace, end):  # noqa: B020
+        chunks = run_epoch(program, state, order, done, pace, end, ahead)
+        for state, done in chunks:
             seconds = time.perf_counter() - start
             progress.advance(done, done * program.batch_size / seconds)
             self.reached = epoch * steps + done

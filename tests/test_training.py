@@ -12,7 +12,7 @@ from jaxcv.experiment import Experiment, split
 from jaxcv.grouped import LookaheadSGD, Muon
 from jaxcv.losses import CrossEntropy, SummedCrossEntropy
 from jaxcv.optimizers import SGD, Adam, AdamW, Momentum
-from jaxcv.programs import Pace, Program, prepare, run_epoch
+from jaxcv.programs import Orders, Pace, Program, prepare, run_epoch
 from jaxcv.schedules import Constant, Piecewise, WarmupCosine
 from tests import tiny
 
@@ -209,6 +209,30 @@ def test_an_epoch_takes_as_many_dispatches_as_it_has_chunks(monkeypatch):
     second = run_epoch(program, state, program.order(state, 1), 0, pace)
     assert [done for _, done in second] == [18]
     assert len(dispatched) == 6
+
+
+def test_what_is_done_meanwhile_is_done_once_before_the_first_chunk_is_waited_for(monkeypatch):
+    program = prepare(experiment(batch_size=2), DATA)
+    events: list[Any] = []
+    chunk = training.train_chunk
+    monkeypatch.setattr(training, "train_chunk", lambda *a: events.append("chunk") or chunk(*a))
+    state, order = program.initial_state(0), program.order_of(jax.random.key(0), 0)
+    pace = Pace(limit=9)
+    for _, done in run_epoch(program, state, order, 0, pace, None, lambda: events.append("mean")):
+        events.append(done)
+    assert events == ["chunk", "mean", 9, "chunk", 18]
+
+
+def test_orders_are_the_same_whether_prepared_or_not():
+    program = prepare(experiment(), DATA)
+    state, orders = program.initial_state(5), Orders(program, 5)
+    expected = [np.asarray(program.order(state, epoch)) for epoch in range(4)]
+    np.testing.assert_array_equal(orders.of(2), expected[2])
+    orders.prepare(3)
+    np.testing.assert_array_equal(orders.of(3), expected[3])
+    # Another one than was prepared: a run that is resumed elsewhere.
+    orders.prepare(1)
+    np.testing.assert_array_equal(orders.of(0), expected[0])
 
 
 # --- which images -------------------------------------------------------------------------------

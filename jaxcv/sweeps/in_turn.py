@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 from jaxcv.course import Numbers
 from jaxcv.data.dataset import Dataset
 from jaxcv.experiment import Experiment, Views
-from jaxcv.programs import Pace, Program, run_epoch
+from jaxcv.programs import Orders, Pace, Program, run_epoch
 from jaxcv.sweeps.lanes import Clock, Lane, Outcome, Stopped, Watch, never
 
 
@@ -45,11 +45,14 @@ def in_turn(
         state, seconds = mine.compile(state) if compile_seconds is None else (state, 0.0)
         compile_seconds = seconds
         lane = Lane(experiment, dataset, functools.partial(watch, i))
+        total, orders = mine.total_steps(experiment.epochs), Orders(mine, experiment.seed)
         for epoch in itertools.count():
-            order, end = mine.order(state, epoch), mine.steps_in(epoch, experiment.epochs)
+            order, end = orders.of(epoch), mine.steps_in(epoch, total)
+            ahead = functools.partial(orders.prepare, epoch + 1)
             with clock:
                 began = time.perf_counter()
-                for state, _ in run_epoch(mine, state, order, 0, pace, end):  # noqa: B007, B020
+                chunks = run_epoch(mine, state, order, 0, pace, end, ahead)
+                for state, _ in chunks:  # noqa: B007
                     if signalled():
                         raise Stopped
                 seconds = time.perf_counter() - began

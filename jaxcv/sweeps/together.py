@@ -103,6 +103,7 @@ def together(
         for i, experiment in enumerate(experiments)
     ]
     steps, pace = program.steps_per_epoch, Pace()
+    total = program.total_steps(experiments[0].epochs)
 
     def evaluated(
         params: PyTree, batch_stats: PyTree, name: str, views: Views = "plain"
@@ -120,7 +121,7 @@ def together(
     compile_seconds = time.perf_counter() - start
 
     for epoch in itertools.count():
-        order, done, end = orders(epoch), 0, program.steps_in(epoch, experiments[0].epochs)
+        order, done, end = orders(epoch), 0, program.steps_in(epoch, total)
         with clock:
             began = time.perf_counter()
             while done < end:
