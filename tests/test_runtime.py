@@ -1,5 +1,9 @@
 import os
+import platform
+import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -115,3 +119,33 @@ def test_the_hash_is_of_every_byte_in_a_fixed_order():
     assert whole != params_sha256({"x": {"kernel": a, "bias": b}}, {"mean": a})
     assert whole != params_sha256({"x": {"kernel": b, "bias": a}}, {})
     assert num_params({"x": {"kernel": a, "bias": b}}) == 7
+
+
+_FAULTS = """
+import ctypes, resource, sys
+import numpy as np
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: pages of one size
+from jaxcv import runtime
+if "set_up" in sys.argv:
+    runtime.keep_freed_memory()
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.empty(2**24, np.float32).fill(1)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc of another C library")
+def test_freed_memory_is_kept_unless_the_user_has_chosen():
+    """Pages that the kernel had to provide for 64 MB that had been used before: all, or none."""
+
+    def faults(*arguments: str, **chosen: str) -> int:
+        environment = {**os.environ, **chosen}
+        command = [sys.executable, "-c", _FAULTS, *arguments]
+        return int(subprocess.check_output(command, env=environment, text=True))
+
+    pages = 2**26 // resource.getpagesize()
+    plain = {"MALLOC_MMAP_THRESHOLD_": "1000000"}
+    assert faults("set_up") < pages // 20
+    assert faults("set_up", **plain) >= pages
+    assert faults(**plain) >= pages
