@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree, Real
 from jaxcv.constraints import NonNegative, Range
 from jaxcv.losses import Scalar, Totals, l2_penalty
 from jaxcv.metrics import COST, Score
+from jaxcv.ops.sums import total
 
 PerUnit = Float[Array, " hidden"]
 
@@ -153,7 +154,7 @@ class SparseReconstruction:
                 for z in (logits, -logits)
             )
         return {
-            "squared_error": jnp.sum(errors),
+            "squared_error": total(errors),
             "log_on": log_on,
             "log_off": log_off,
             "squared_weights": l2_penalty(params) * count,
