@@ -1,6 +1,6 @@
 """A sparse autoencoder with 64 hidden units on patches of photographs, solved with L-BFGS.
 
-python experiments/autoencoder.py                    # 600 iterations, two minutes on two cores
+python experiments/autoencoder.py                    # 600 iterations, under a minute on two cores
 python experiments/autoencoder.py --solver adam      # 5,000 full-batch epochs
 python experiments/autoencoder.py --data-file patches.h5 --hidden 100
 Cost 0.7789 (n = 1; Adam at 3e-3 0.7793 after 5,000 epochs, five times as long)

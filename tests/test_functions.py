@@ -1,12 +1,15 @@
 """What networks call besides ops and layers, in every mode, against the reference.
 
-Dense layers, activations, softmax and cross-entropy: Flax's and JAX's own, and `jaxcv.losses`.
+Dense layers, activations, softmax and cross-entropy: Flax's and JAX's own, `jaxcv.losses`, and the
+product of `jaxcv.ops` in a dense layer.
 """
+
+from typing import Any
 
 import numpy as np
 from flax import linen as nn
 
-from jaxcv import losses, reference
+from jaxcv import losses, ops, reference
 from jaxcv.verification.bounds import contraction, summation
 from jaxcv.verification.cases.classification import (
     cross_entropy_formula,
@@ -31,6 +34,7 @@ def normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.n
 class Dense(Op):
     """`nn.Dense`; with whole numbers nothing is tolerated."""
 
+    dot_general: Any = None
     settings = (
         Setting((5, 33), options=(7, whole)),
         Setting((3, 4), options=(2, whole)),
@@ -50,7 +54,7 @@ class Dense(Op):
         return Drawn(tuple(arguments), (), dy)
 
     def call(self, setting):
-        layer = nn.Dense(setting.options[0])
+        layer = nn.Dense(setting.options[0], dot_general=self.dot_general)
         return lambda x, kernel, bias: (
             layer.apply({"params": {"kernel": kernel, "bias": bias}}, x),
             (),
@@ -157,7 +161,20 @@ class CrossEntropy(Softmax):
         )
 
 
+class DenseOfManyRows(Dense):
+    """As an autoencoder has it on all its images at once."""
+
+    dot_general = staticmethod(ops.dot_general)
+    settings = (
+        Setting((2048, 3), options=(5, whole)),
+        Setting((2049, 5), options=(3, whole)),
+        Setting((2048, 7), options=(2, normal)),
+        Setting((2049, 2), options=(7, normal)),
+    )
+
+
 test_dense = agrees(Dense())
+test_dense_of_many_rows = agrees(DenseOfManyRows())
 test_softmax = agrees(Softmax())
 test_cross_entropy = agrees(CrossEntropy())
 test_relu, test_leaky_relu, test_elu, test_gelu, test_tanh, test_sigmoid, test_log_sigmoid = (

@@ -1,11 +1,13 @@
 """A sigmoid encoder and decoder of one layer each."""
 
+import functools
 from typing import NamedTuple
 
 import jax
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from jaxcv import ops
 from jaxcv.constraints import Count
 
 
@@ -46,8 +48,11 @@ class Autoencoder(nn.Module):
         def uniform(key: PRNGKeyArray, shape: tuple[int, ...], dtype: jax.typing.DTypeLike):
             return jax.random.uniform(key, shape, dtype, -bound, bound)
 
-        logits = nn.Dense(self.hidden, kernel_init=uniform, bias_init=uniform, name="encoder")(x)
+        dense = functools.partial(
+            nn.Dense, kernel_init=uniform, bias_init=uniform, dot_general=ops.dot_general
+        )
+        logits = dense(self.hidden, name="encoder")(x)
         hidden = nn.sigmoid(logits)
         self.sow("intermediates", "hidden", hidden)
-        decoder = nn.Dense(pixels, kernel_init=uniform, bias_init=uniform, name="decoder")
-        return Autoencoded(nn.sigmoid(decoder(hidden)).reshape(images.shape), logits)
+        decoded = dense(pixels, name="decoder")(hidden)
+        return Autoencoded(nn.sigmoid(decoded).reshape(images.shape), logits)

@@ -155,12 +155,13 @@ def test_dropout_given_pytorchs_mask(compare, rng, rate):
     compare(lambda x: layers.dropout(x, mask, rate), dropped, [x])
 
 
-def test_dense(compare, rng):
-    layer = nn.Dense(4)
+@pytest.mark.parametrize(("rows", "dot_general"), [(5, None), (2050, ops.dot_general)])
+def test_dense(compare, rng, rows, dot_general):
+    layer = nn.Dense(4, dot_general=dot_general)
     compare(
         lambda x, kernel, bias: layer.apply({"params": {"kernel": kernel, "bias": bias}}, x),
         theirs.dense,
-        [rng.standard_normal(shape) for shape in ((5, 7), (7, 4), (4,))],
+        [rng.standard_normal(shape) for shape in ((rows, 7), (7, 4), (4,))],
     )
 
 

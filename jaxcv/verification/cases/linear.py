@@ -78,14 +78,17 @@ def _flax_conv(size, window) -> Case:
     )
 
 
-def _dense(batch: int, features_in: int, features_out: int, deep: bool) -> Case:
+def _dense(
+    batch: int, features_in: int, features_out: int, deep: bool, dot_general: Any = None
+) -> Case:
     def draw(rng: Rng, integers: bool) -> Example:
         shapes = ((batch, features_in), (features_in, features_out), (features_out,))
         x, kernel, bias = (numbers(rng, shape, integers) for shape in shapes)
         return Example((x, kernel, bias), (), numbers(rng, (batch, features_out), integers))
 
     def function(x, kernel, bias):
-        return nn.Dense(features_out).apply({"params": {"kernel": kernel, "bias": bias}}, x)
+        layer = nn.Dense(features_out, dot_general=dot_general)
+        return layer.apply({"params": {"kernel": kernel, "bias": bias}}, x)
 
     def forward(example: Example, u: float) -> Bounded:
         sizes = reference.dense(*map(np.abs, example.inputs))
@@ -103,7 +106,7 @@ def _dense(batch: int, features_in: int, features_out: int, deep: bool) -> Case:
         )
 
     return Case(
-        op="dense",
+        op="dense" if dot_general is None else "dense, many rows",
         variant=f"({batch}, {features_in}) @ ({features_in}, {features_out})",
         function=function,
         draw=draw,
@@ -127,4 +130,7 @@ def cases() -> list[Case]:
         _dense(32769, 3, 3, False),
         _dense(128, 3072, 512, True),
         _dense(1, 4096, 1000, True),
+        _dense(2049, 12, 5, False, ops.dot_general),
+        _dense(2048, 5, 12, False, ops.dot_general),
+        _dense(10240, 256, 64, True, ops.dot_general),
     ]

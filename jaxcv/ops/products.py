@@ -1,0 +1,115 @@
+"""Matrix products of many rows with a small kernel, whose gradient is fast on CPU.
+
+XLA:CPU computes the gradient of a kernel, a sum over the batch with a small result, at half the
+rate of other products. Two halves of the batch as one batched product, arranged so that the result
+has more columns than rows, come nearer. Milliseconds of wall time on two cores, 10,240 rows,
+float32, all forms of a row in turn in one run:
+
+=============  =====  ======  ====================
+in → features  plain  halves  halves, turned round
+=============  =====  ======  ====================
+256 → 64       5.3    4.9     3.7
+64 → 256       4.0    3.4
+256 → 100      7.7    6.4     4.6
+100 → 256      5.2    3.9
+256 → 10       2.3    3.2     0.5
+10 → 256       0.6    0.5
+=============  =====  ======  ====================
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Float
+
+_TALL = 2048
+"""Rows from which halves pay: at 2,048 rows of 256 → 64 they take 0.7 ms instead of 0.9 ms."""
+
+_SMALL = 2**16
+"""Elements of a kernel that is turned round in no time."""
+
+_PLAIN = (((1,), (0,)), ((), ()))
+
+
+def dot_general(
+    lhs: Array,
+    rhs: Array,
+    dimension_numbers: lax.DotDimensionNumbers,
+    precision: lax.PrecisionLike = None,
+    preferred_element_type: jax.typing.DTypeLike | None = None,
+    **others: Any,
+) -> Array:
+    """Stands in for ``lax.dot_general``, as in ``nn.Dense(dot_general=...)``.
+
+    A product of a matrix of many rows with a small one takes the gradient of this module; anything
+    else is handed to lax as it is.
+    """
+    plain = (
+        lhs.ndim == rhs.ndim == 2
+        and _as_tuples(dimension_numbers) == _PLAIN
+        and lhs.dtype == rhs.dtype
+        and jnp.issubdtype(lhs.dtype, jnp.floating)
+        and preferred_element_type is None
+        and not any(other is not None for other in others.values())
+    )
+    if plain and lhs.shape[0] >= _TALL and rhs.size <= _SMALL:
+        return _product(lhs, rhs, precision)
+    return lax.dot_general(
+        lhs,
+        rhs,
+        dimension_numbers,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+        **others,
+    )
+
+
+def _as_tuples(dimension_numbers: Any) -> Any:
+    return tuple(tuple(map(tuple, pair)) for pair in dimension_numbers)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _product(
+    x: Float[Array, "rows in"], kernel: Float[Array, "in features"], precision: lax.PrecisionLike
+) -> Float[Array, "rows features"]:
+    return lax.dot_general(x, kernel, _PLAIN, precision=precision)
+
+
+def _forward(x: Array, kernel: Array, precision: lax.PrecisionLike):
+    return _product(x, kernel, precision), (x, kernel)
+
+
+def _backward(precision: lax.PrecisionLike, residuals: tuple[Array, Array], dy: Array):
+    x, kernel = residuals
+    dx = lax.dot_general(dy, kernel, (((1,), (1,)), ((), ())), precision=precision)
+
+    def default(x: Array, dy: Array) -> Array:
+        return lax.dot_general(x, dy, (((0,), (0,)), ((), ())), precision=precision)
+
+    def cpu(x: Array, dy: Array) -> Array:
+        if x.shape[1] <= dy.shape[1]:
+            return _in_halves(x, dy, precision)
+        # Without the barrier XLA would compute it the right way round again.
+        return lax.optimization_barrier(_in_halves(dy, x, precision)).T
+
+    return dx, lax.platform_dependent(x, dy, cpu=cpu, default=default)
+
+
+_product.defvjp(_forward, _backward)
+
+
+def _in_halves(
+    a: Float[Array, "rows m"], b: Float[Array, "rows n"], precision: lax.PrecisionLike
+) -> Float[Array, "m n"]:
+    """aᵀ b; of an odd number of rows the last by itself. 16 bits are added up in 32."""
+    half = len(a) // 2
+    wide = jnp.promote_types(a.dtype, jnp.float32)
+    product = functools.partial(jnp.einsum, precision=precision, preferred_element_type=wide)
+    halves = [x[: 2 * half].reshape(2, half, x.shape[1]) for x in (a, b)]
+    total = jnp.sum(product("hrm,hrn->hmn", *halves), axis=0)
+    if len(a) % 2:
+        total += product("m,n->mn", a[-1], b[-1])
+    return total.astype(a.dtype)

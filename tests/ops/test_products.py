@@ -1,0 +1,96 @@
+"""Products of many rows with a small kernel: both gradients, in every form and on each backend."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax import lax
+
+from jaxcv import ops, reference
+from jaxcv.ops import products
+
+TALL = products._TALL
+
+
+def gradients(x, kernel, dy, dot_general=ops.dot_general):
+    def product(x, kernel):
+        return dot_general(x, kernel, (((1,), (0,)), ((), ())))
+
+    y, pull = jax.vjp(product, x, kernel)
+    return y, *pull(dy)
+
+
+def drawn(rng, rows, inputs, features, dtype=jnp.float32):
+    shapes = ((rows, inputs), (inputs, features), (rows, features))
+    return [jnp.asarray(rng.integers(-2, 3, shape), dtype) for shape in shapes]
+
+
+@pytest.mark.parametrize("rows", [TALL - 1, TALL, TALL + 1, TALL + 2])
+@pytest.mark.parametrize(("inputs", "features"), [(5, 3), (3, 5), (4, 4), (1, 1)])
+def test_small_integers_are_multiplied_exactly(rng, rows, inputs, features):
+    x, kernel, dy = drawn(rng, rows, inputs, features)
+    got = gradients(x, kernel, dy)
+    dx, dkernel, _ = reference.dense_backward(*map(np.asarray, (dy, x, kernel)))
+    for a, b in zip(got, (np.asarray(x) @ np.asarray(kernel), dx, dkernel), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for transformed in (jax.jit(gradients), lambda *a: jax.vmap(gradients)(*(b[None] for b in a))):
+        for a, b in zip(transformed(x, kernel, dy), got, strict=True):
+            np.testing.assert_array_equal(a.reshape(b.shape), b)
+
+
+def test_halves_of_16_bits_are_added_up_in_32():
+    # Both halves are 257 in 10 bits and more than bfloat16 has.
+    ones = jnp.ones((2 * 257, 1), jnp.bfloat16)
+    result = products._in_halves(ones, ones, None)
+    assert result.dtype == jnp.bfloat16
+    assert float(result[0, 0]) == float(jnp.bfloat16(514))
+
+
+def test_the_layer_is_the_one_of_flax(rng):
+    x, kernel, _ = drawn(rng, TALL, 6, 3)
+    bias = jnp.asarray([1.0, -2.0, 0.5])
+    layer, plain = nn.Dense(3, dot_general=ops.dot_general), nn.Dense(3)
+
+    def loss(layer, kernel):
+        return jnp.sum(jnp.square(layer.apply({"params": {"kernel": kernel, "bias": bias}}, x)))
+
+    np.testing.assert_array_equal(
+        jax.grad(lambda k: loss(layer, k))(kernel), jax.grad(lambda k: loss(plain, k))(kernel)
+    )
+
+
+@pytest.mark.parametrize(
+    ("x", "kernel", "dimensions"),
+    [
+        ((TALL - 1, 3), (3, 2), (((1,), (0,)), ((), ()))),  # few rows
+        ((TALL, 300), (300, 300), (((1,), (0,)), ((), ()))),  # a large kernel
+        ((3, TALL), (3, 2), (((0,), (0,)), ((), ()))),
+        ((2, TALL, 3), (3, 2), (((2,), (0,)), ((), ()))),
+        ((2, TALL, 3), (2, 3, 2), (((2,), (1,)), ((0,), (0,)))),
+    ],
+)
+def test_anything_else_is_left_to_lax(x, kernel, dimensions):
+    arguments = [jax.ShapeDtypeStruct(shape, np.float32) for shape in (x, kernel)]
+
+    def traced(dot_general):
+        return str(jax.make_jaxpr(lambda a, b: dot_general(a, b, dimensions))(*arguments))
+
+    assert traced(ops.dot_general) == traced(lax.dot_general)
+
+
+def test_accelerators_are_given_the_plain_products():
+    shapes = ((TALL, 6), (6, 3), (TALL, 3))
+    arguments = [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]
+
+    def operations(platform, dot_general):
+        program = jax.jit(functools.partial(gradients, dot_general=dot_general))
+        text = jax.export.export(program, platforms=[platform])(*arguments).mlir_module()
+        counted = ("dot_general", "optimization_barrier", "reduce", "reshape")
+        return [text.count(f"stablehlo.{name}") for name in counted]
+
+    for platform in ("cuda", "tpu"):
+        assert operations(platform, ops.dot_general) == operations(platform, lax.dot_general)
+    assert operations("cpu", ops.dot_general) == [3, 1, 1, 2]
