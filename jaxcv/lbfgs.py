@@ -44,7 +44,7 @@ class LBFGS:
     def transform(
         self, learning_rate: Number, beside: PyTree = ()
     ) -> "optax.GradientTransformationExtraArgs":
-        """Optax's L-BFGS and line search; the search also sees what is computed beside the value.
+        """L-BFGS and Optax's line search, which also sees what is computed beside the value.
 
         Optax keeps the gradient of the accepted point and nothing else of it. So the search runs
         on the parameters and, for each array `beside`, a weight that is always zero: the
@@ -53,7 +53,9 @@ class LBFGS:
         """
         import optax
 
-        rule = optax.lbfgs(learning_rate, memory_size=self.memory, linesearch=optax.identity())
+        from jaxcv.quasi_newton import scale_by_lbfgs
+
+        rule = optax.chain(scale_by_lbfgs(self.memory), optax.scale_by_learning_rate(learning_rate))
         search = optax.scale_by_zoom_linesearch(
             max_linesearch_steps=self.search_steps, initial_guess_strategy="one"
         )

@@ -21,6 +21,7 @@ PURE = (
     "jaxcv.metrics",
     "jaxcv.optimizers",
     "jaxcv.schedules",
+    "jaxcv.quasi_newton",
     "jaxcv.lbfgs",
     "jaxcv.device_data",
     "jaxcv.training",

@@ -1,0 +1,111 @@
+"""L-BFGS's direction by products: Optax's recursion, the secant condition, pairs of no use."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from jaxcv import quasi_newton
+from jaxcv.quasi_newton import scale_by_lbfgs
+
+
+def flat(tree: Any) -> jax.Array:
+    return ravel_pytree(tree)[0]
+
+
+def problem(rng: np.random.Generator, dtype: Any) -> tuple[Any, Any]:
+    """The gradient of a quadratic form and a wave, and a start."""
+    root = rng.standard_normal((30, 30))
+    matrix = jnp.asarray(root @ root.T / 30 + np.diag(np.linspace(0.1, 3, 30)), dtype)
+    start = {
+        "bias": jnp.asarray(rng.standard_normal(10), dtype),
+        "kernel": jnp.asarray(rng.standard_normal((4, 5)), dtype),
+    }
+
+    def cost(params):
+        x = flat(params)
+        return 0.5 * x @ matrix @ x + jnp.sum(jnp.cos(x))
+
+    return jax.jit(jax.grad(cost)), start
+
+
+@pytest.mark.parametrize("memory", [1, 3, 10, 40])
+@pytest.mark.parametrize(("x64", "within"), [(True, 1e-10), (False, 1e-4)])
+def test_the_direction_is_that_of_the_recursion(rng, memory, x64, within):
+    """25 iterations: the memory is empty, half full, full, and written over."""
+    with jax.enable_x64(x64):
+        gradient, params = problem(rng, jnp.float64 if x64 else jnp.float32)
+        ours, theirs = scale_by_lbfgs(memory), optax.scale_by_lbfgs(memory)
+        states: list[Any] = [ours.init(params), theirs.init(params)]
+        updates = [jax.jit(ours.update), jax.jit(theirs.update)]
+        for _ in range(25):
+            g, found = gradient(params), []
+            for i, update in enumerate(updates):
+                direction, states[i] = update(g, states[i], params)
+                found.append(direction)
+            a, b = map(flat, found)
+            assert jnp.linalg.norm(a - b) <= within * jnp.linalg.norm(b)
+            params = jax.tree.map(lambda p, d: p - 0.5 * d, params, found[1])
+
+
+def test_the_newest_change_of_the_gradient_is_taken_to_its_step(rng):
+    """The secant condition H y = s, whatever the older pairs are."""
+    with jax.enable_x64(True):
+        gradient, params = problem(rng, jnp.float64)
+        rule = scale_by_lbfgs(4)
+        state: Any = rule.init(params)
+        for _ in range(7):
+            before = params
+            direction, state = rule.update(gradient(params), state, params)
+            params = jax.tree.map(lambda p, d: p - 0.5 * d, params, direction)
+        change = flat(gradient(params)) - flat(gradient(before))
+        _, state = rule.update(gradient(params), state, params)
+        products = state.steps @ change, state.changes @ change
+        got = quasi_newton._direction(state._replace(gradient=change), *products)
+        np.testing.assert_allclose(got, flat(params) - flat(before), rtol=1e-9, atol=1e-12)
+
+
+def test_the_first_step_is_no_longer_than_one():
+    rule: Any = scale_by_lbfgs(3)
+    for size, expected in ((0.25, 0.25), (4.0, 1.0)):
+        params = jnp.zeros(1)
+        direction, _ = rule.update(jnp.full(1, size), rule.init(params), params)
+        np.testing.assert_allclose(np.asarray(direction), [expected], rtol=1e-6)
+
+
+def test_a_pair_without_curvature_is_left_out(rng):
+    """Asked twice at one point: nothing is learnt, nothing divided by zero."""
+    gradient, params = problem(rng, jnp.float32)
+    rule = scale_by_lbfgs(3)
+    state: Any = rule.init(params)
+    for _ in range(3):
+        direction, state = rule.update(gradient(params), state, params)
+        assert np.isfinite(flat(direction)).all()
+    assert not state.steps.any()
+    moved = jax.tree.map(lambda p, d: p - 0.1 * d, params, direction)
+    direction, state = rule.update(gradient(moved), state, moved)
+    assert np.isfinite(flat(direction)).all()
+    assert np.count_nonzero(np.any(state.steps, axis=1)) == 1
+
+
+def test_lanes_have_directions_of_their_own(rng):
+    gradient, start = problem(rng, jnp.float32)
+    rule = scale_by_lbfgs(3)
+    lanes = [start, jax.tree.map(lambda x: 2 * x, start)]
+
+    def third(params):
+        state: Any = rule.init(params)
+        for _ in range(3):
+            direction, state = rule.update(gradient(params), state, params)
+            params = jax.tree.map(lambda p, d: p - 0.1 * d, params, direction)
+        return direction
+
+    together = jax.vmap(third)(jax.tree.map(lambda *x: jnp.stack(x), *lanes))
+    for i, params in enumerate(lanes):
+        alone = flat(third(params))
+        mine = flat(jax.tree.map(lambda x, i=i: x[i], together))
+        np.testing.assert_allclose(mine, alone, rtol=1e-4, atol=1e-6)
