@@ -26,8 +26,7 @@ _CHUNK_SECONDS = 0.5
 class Pace:
     """How many steps the next chunk may take: doubled until a chunk lasts long enough.
 
-    The limit lives on the device and is sent there only when it changes, so that a steady epoch
-    moves nothing between host and device.
+    The limit lives on the device and is sent there only when it changes.
     """
 
     limit: int = 1
@@ -166,23 +165,24 @@ class Orders:
     Args:
         program: of the run.
         seed: of the run.
+        total: steps of the run.
     """
 
-    def __init__(self, program: Program, seed: int):
-        self._program = program
+    def __init__(self, program: Program, seed: int, total: int):
+        self._program, self._total = program, total
         self._key = program.placement.copied(jax.random.key(seed))
         self._ready: tuple[int, Int[Array, "steps batch"]] | None = None
 
     def of(self, epoch: int) -> Int[Array, "steps batch"]:
         """The order of an epoch, counted from 0."""
         if self._ready is None or self._ready[0] != epoch:
-            self.prepare(epoch)
-        assert self._ready is not None
+            self._ready = epoch, self._program.order_of(self._key, epoch)
         return self._ready[1]
 
     def prepare(self, epoch: int) -> None:
-        """Computes an order that is asked for next, and forgets the one before."""
-        self._ready = epoch, self._program.order_of(self._key, epoch)
+        """Computes the order of an epoch, unless the run is over by then."""
+        if self._program.steps_in(epoch, self._total) > 0:
+            self.of(epoch)
 
 
 def require_fit(experiment: Experiment, dataset: Dataset) -> None:
@@ -288,7 +288,8 @@ def run_epoch(
         done: steps of the epoch that are done already.
         pace: how long the chunks are; it learns.
         end: stop after so many steps of the epoch; then, at most, one number goes to the device.
-        meanwhile: called once, while the device computes the first chunk.
+        meanwhile: called once, while the device computes the first chunk: to prepare what comes
+            next.
 
     Yields:
         The state after each chunk, which is donated to the next one, and the steps of the epoch

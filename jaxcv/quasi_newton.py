@@ -21,7 +21,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
-# Whatever the backend's default is: differences of gradients do not bear fewer bits.
+# Whatever the backend's default: differences of gradients do not bear fewer bits.
 _product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
@@ -29,7 +29,7 @@ class Pairs(NamedTuple):
     """What the last iterations have told of the curvature.
 
     Attributes:
-        count: of iterations.
+        count: pairs that have been stored; −1 before the first iteration.
         params: of the last iteration, flat.
         gradient: there.
         steps: changes of the parameters, S; a row is written over in turn.
@@ -51,7 +51,8 @@ def scale_by_lbfgs(memory: int) -> optax.GradientTransformation:
     """Scales a gradient by L-BFGS's inverse Hessian, as `optax.scale_by_lbfgs` does.
 
     γ is sᵀy / yᵀy of the newest pair; before there is one, what makes the first step no longer
-    than 1. A pair without curvature, sᵀy = 0, is left out.
+    than 1. A pair without curvature, sᵀy = 0, is not stored: γ and the older pairs stay as they
+    are.
 
     Args:
         memory: pairs that are kept.
@@ -62,7 +63,7 @@ def scale_by_lbfgs(memory: int) -> optax.GradientTransformation:
         rows = jnp.zeros((memory, flat.size), flat.dtype)
         square = jnp.zeros((memory, memory), flat.dtype)
         zeros = jnp.zeros_like(flat)
-        return Pairs(jnp.zeros((), jnp.int32), zeros, zeros, rows, rows, square, square)
+        return Pairs(jnp.full((), -1, jnp.int32), zeros, zeros, rows, rows, square, square)
 
     def update(
         gradients: PyTree, state: optax.OptState, params: PyTree = None
@@ -80,16 +81,21 @@ def _remember(
 ) -> tuple[Pairs, tuple[Float[Array, " memory"], Float[Array, " memory"]]]:
     """With the newest pair; and S g and Y g."""
     step, change = params - pairs.params, gradient - pairs.gradient
-    kept = (pairs.count > 0) & (jnp.vdot(step, change) != 0)
-    step, change = (jnp.where(kept, x, 0) for x in (step, change))
-    row = (pairs.count - 1) % len(pairs.steps)
+    kept = (pairs.count >= 0) & (_product(step, change) != 0)
+    row = jnp.maximum(pairs.count, 0) % len(pairs.steps)
+    # What is not stored leaves its row as it is: the products below are then those there were.
+    step, change = (
+        jnp.where(kept, new, rows[row])
+        for new, rows in ((step, pairs.steps), (change, pairs.changes))
+    )
     steps, changes = pairs.steps.at[row].set(step), pairs.changes.at[row].set(change)
     # Each of the large matrices is read once.
     with_changes = _product(steps, jnp.stack([change, gradient], axis=1))
     with_all = _product(changes, jnp.stack([step, change, gradient], axis=1))
     products = pairs.products.at[row].set(with_all[:, 0]).at[:, row].set(with_changes[:, 0])
     squares = pairs.squares.at[row].set(with_all[:, 1]).at[:, row].set(with_all[:, 1])
-    now = Pairs(pairs.count + 1, params, gradient, steps, changes, products, squares)
+    count = jnp.maximum(pairs.count, 0) + kept
+    now = Pairs(count, params, gradient, steps, changes, products, squares)
     return now, (with_changes[:, 1], with_all[:, 2])
 
 
@@ -98,17 +104,16 @@ def _direction(
 ) -> Float[Array, " n"]:
     """The inverse Hessian times the gradient, from the pairs and S g and Y g."""
     memory = len(pairs.steps)
-    newest = (pairs.count - 2) % memory
-    oldest_first = (newest + 1 + jnp.arange(memory)) % memory
+    oldest_first = (pairs.count + jnp.arange(memory)) % memory
     products = pairs.products[oldest_first][:, oldest_first]
     squares = pairs.squares[oldest_first][:, oldest_first]
     curvature = jnp.diag(products)
-    # Rows that are empty yet solve for nothing.
+    # Rows that are still empty solve for nothing.
     triangle = jnp.triu(products) + jnp.diag(jnp.where(curvature == 0, 1.0, 0.0))
-    norm = jnp.sqrt(jnp.vdot(pairs.gradient, pairs.gradient))
-    square = squares[-1, -1]
-    scale = jnp.where(square > 0, curvature[-1] / jnp.where(square > 0, square, 1.0), 1.0)
-    scale = jnp.where(pairs.count > 1, scale, jnp.minimum(1.0, 1.0 / norm))
+    norm = jnp.sqrt(_product(pairs.gradient, pairs.gradient))
+    known = pairs.count > 0
+    newest = curvature[-1] / jnp.where(known, squares[-1, -1], 1.0)
+    scale = jnp.where(known, newest, jnp.minimum(1.0, 1.0 / norm))
 
     solve = jax.scipy.linalg.solve_triangular
     alpha = solve(triangle, s_gradient[oldest_first])

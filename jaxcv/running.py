@@ -59,7 +59,7 @@ class Run:
         self.workdir = workdir
         self.signalled = signalled
         self.total_steps = program.total_steps(experiment.epochs)
-        self.orders = Orders(program, experiment.seed)
+        self.orders = Orders(program, experiment.seed, self.total_steps)
         self.course = Course(experiment)
         self.reached = 0
         facts = {

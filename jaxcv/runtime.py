@@ -15,8 +15,8 @@ from jaxcv import peers
 from jaxcv.errors import UserError
 
 _IMPORTED = time.time()
-# Of mallopt(3); blocks from so many bytes on are given back all the same.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _KEPT_BYTES = -1, -3, 2**30
+# Of mallopt(3). Older releases of glibc take no threshold above 32 MB.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _KEPT_BYTES = -1, -3, (2**30, 2**25)
 
 
 @contextlib.contextmanager
@@ -76,15 +76,18 @@ def keep_freed_memory() -> None:
 
     It gives large blocks back to the kernel as soon as they are free. Every chunk then has its
     buffers mapped and zeroed anew, page by page: a third of the time where a chunk is one step on
-    all images. Thresholds that the user chose, by GLIBC_TUNABLES or MALLOC_..., are left alone.
+    all images. Blocks of a gigabyte and more are given back all the same, and so are those above
+    64 MB that other threads than the first allocate. Thresholds that the user chose, by
+    GLIBC_TUNABLES or MALLOC_..., are left alone.
     """
-    chosen = [os.environ.get("GLIBC_TUNABLES", ""), *os.environ]
+    chosen = [*os.environ.get("GLIBC_TUNABLES", "").split(":"), *os.environ]
     if any("malloc" in word.lower() and "threshold" in word.lower() for word in chosen):
         return
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
-        for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
-            mallopt(parameter, _KEPT_BYTES)
+        # The second alone would do harm: it ends glibc's own adaptation of the first.
+        if any(mallopt(_M_MMAP_THRESHOLD, size) for size in _KEPT_BYTES):
+            mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES[0])
 
 
 def require_device() -> None:

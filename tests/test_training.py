@@ -9,11 +9,13 @@ import pytest
 from jaxcv import device_data, evaluation, models, training
 from jaxcv.augment import AlternatingFlip, ReflectedTranslation
 from jaxcv.experiment import Experiment, split
+from jaxcv.fitting import fit
 from jaxcv.grouped import LookaheadSGD, Muon
 from jaxcv.losses import CrossEntropy, SummedCrossEntropy
 from jaxcv.optimizers import SGD, Adam, AdamW, Momentum
 from jaxcv.programs import Orders, Pace, Program, prepare, run_epoch
 from jaxcv.schedules import Constant, Piecewise, WarmupCosine
+from jaxcv.sweeps.in_turn import in_turn
 from tests import tiny
 
 DATA = tiny.dataset()
@@ -225,7 +227,8 @@ def test_what_is_done_meanwhile_is_done_once_before_the_first_chunk_is_waited_fo
 
 def test_orders_are_the_same_whether_prepared_or_not():
     program = prepare(experiment(), DATA)
-    state, orders = program.initial_state(5), Orders(program, 5)
+    state = program.initial_state(5)
+    orders = Orders(program, 5, total=4 * program.steps_per_epoch)
     expected = [np.asarray(program.order(state, epoch)) for epoch in range(4)]
     np.testing.assert_array_equal(orders.of(2), expected[2])
     orders.prepare(3)
@@ -233,6 +236,26 @@ def test_orders_are_the_same_whether_prepared_or_not():
     # Another one than was prepared: a run that is resumed elsewhere.
     orders.prepare(1)
     np.testing.assert_array_equal(orders.of(0), expected[0])
+
+
+def test_each_order_is_computed_once_and_while_the_epoch_before_it_trains(monkeypatch, tmp_path):
+    """In a run and in a lane of a sweep; none for an epoch that does not come."""
+    events: list[Any] = []
+    chunk, order_of = training.train_chunk, Program.order_of
+    monkeypatch.setattr(training, "train_chunk", lambda *a: events.append("chunk") or chunk(*a))
+    monkeypatch.setattr(
+        Program, "order_of", lambda self, key, e: events.append(e) or order_of(self, key, e)
+    )
+    monkeypatch.setattr("jaxcv.programs._CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr("jaxcv.fitting.load_data", lambda *arguments: DATA)
+    it = experiment(epochs=3, batch_size=32)
+    # Compiling takes an order and a chunk of no steps.
+    expected = [0, "chunk", 0, "chunk", 1, "chunk", 2, "chunk"]
+    fit(it, tmp_path / "run", verify=False)
+    assert events == expected
+    events.clear()
+    list(in_turn(prepare(it, DATA), DATA, [it], lambda: 0))
+    assert events == expected
 
 
 # --- which images -------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ _TALL = 2048
 _SMALL = 2**16
 """Elements of a kernel that is turned round in no time."""
 
+_DTYPES = (jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64)
+
 _PLAIN = (((1,), (0,)), ((), ()))
 
 
@@ -44,14 +46,14 @@ def dot_general(
 ) -> Array:
     """Stands in for ``lax.dot_general``, as in ``nn.Dense(dot_general=...)``.
 
-    A product of a matrix of many rows with a small one takes the gradient of this module; anything
-    else is handed to lax as it is.
+    A product of a matrix of many rows with a small one takes the gradient of this module, which
+    has no forward-mode derivative; anything else is handed to lax as it is.
     """
     plain = (
         lhs.ndim == rhs.ndim == 2
         and _as_tuples(dimension_numbers) == _PLAIN
         and lhs.dtype == rhs.dtype
-        and jnp.issubdtype(lhs.dtype, jnp.floating)
+        and lhs.dtype in _DTYPES
         and preferred_element_type is None
         and not any(other is not None for other in others.values())
     )

@@ -45,7 +45,8 @@ def in_turn(
         state, seconds = mine.compile(state) if compile_seconds is None else (state, 0.0)
         compile_seconds = seconds
         lane = Lane(experiment, dataset, functools.partial(watch, i))
-        total, orders = mine.total_steps(experiment.epochs), Orders(mine, experiment.seed)
+        total = mine.total_steps(experiment.epochs)
+        orders = Orders(mine, experiment.seed, total)
         for epoch in itertools.count():
             order, end = orders.of(epoch), mine.steps_in(epoch, total)
             ahead = functools.partial(orders.prepare, epoch + 1)

@@ -42,11 +42,12 @@ def test_small_integers_are_multiplied_exactly(rng, rows, inputs, features):
 
 
 def test_halves_of_16_bits_are_added_up_in_32():
-    # Both halves are 257 in 10 bits and more than bfloat16 has.
-    ones = jnp.ones((2 * 257, 1), jnp.bfloat16)
-    result = products._in_halves(ones, ones, None)
-    assert result.dtype == jnp.bfloat16
-    assert float(result[0, 0]) == float(jnp.bfloat16(514))
+    # bfloat16 has 8 bits: 257 ones would stay at 256.
+    for rows, expected in ((2 * 257, 514), (2 * 257 + 1, 515)):
+        ones = jnp.ones((rows, 1), jnp.bfloat16)
+        result = products._in_halves(ones, ones, None)
+        assert result.dtype == jnp.bfloat16
+        assert float(result[0, 0]) == float(jnp.bfloat16(expected))
 
 
 def test_the_layer_is_the_one_of_flax(rng):

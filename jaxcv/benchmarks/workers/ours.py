@@ -1,5 +1,6 @@
 """jaxcv itself: the programs that `fit` runs, in the process that a script would have."""
 
+import functools
 import sys
 
 from jaxcv import device_data, runtime
@@ -66,7 +67,7 @@ class Worker:
         self.state = self.program.initial_state(0)
         self.state, self.compile_seconds = self.program.compile(self.state)
         self.pace = programs.Pace()
-        self.done = 0
+        self.orders, self.done = programs.Orders(self.program, seed=0, total=sys.maxsize), 0
         self.other = self.program.initial_state(1)
         data = self.program.data
         batch = task.batch_size
@@ -93,10 +94,13 @@ class Worker:
     def epoch(self) -> None:
         """Shuffle and train, chunk by chunk, as `fit` does between two evaluations."""
         for _ in range(self.task.epochs):
-            order = self.program.order(self.state, self.done)
-            for state, _ in programs.run_epoch(self.program, self.state, order, 0, self.pace):
-                self.state = state
             self.done += 1
+            order = self.orders.of(self.done)
+            ahead = functools.partial(self.orders.prepare, self.done + 1)
+            for state, _ in programs.run_epoch(
+                self.program, self.state, order, 0, self.pace, meanwhile=ahead
+            ):
+                self.state = state
 
     def step(self) -> None:
         """Bare compiled steps on one batch."""
