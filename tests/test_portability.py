@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 # They compute without training, with pieces of the networks of the others, or what they are told.
 NO_EXPERIMENT = {
     "abstraction_levels",
+    "cifar10_94_sweep",  # that of cifar10_94
     "conv_is_dense",
     "convolution_as_filter",
     "redundant_parameters",

@@ -15,6 +15,8 @@ in → features  plain  halves  halves, turned round
 256 → 10       2.3    3.2     0.5
 10 → 256       0.6    0.5
 =============  =====  ======  ====================
+
+Where an odd number of devices shares the rows, each has to be sent what the halves take from others.
 """
 
 import functools
