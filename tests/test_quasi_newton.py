@@ -33,7 +33,7 @@ def problem(rng: np.random.Generator, dtype: Any) -> tuple[Any, Any]:
     return jax.jit(jax.grad(cost)), start
 
 
-@pytest.mark.parametrize("memory", [1, 3, 10, 40])
+@pytest.mark.parametrize("memory", [1, 10, 40])
 # A thousand roundings: 25 points of 30 numbers each, well conditioned.
 @pytest.mark.parametrize(("x64", "within"), [(True, 1000 * 2.0**-53), (False, 1000 * 2.0**-24)])
 def test_the_direction_is_that_of_the_recursion(rng, memory, x64, within):
@@ -58,13 +58,14 @@ def test_the_newest_change_of_the_gradient_is_taken_to_its_step(rng):
     with jax.enable_x64(True):
         gradient, params = problem(rng, jnp.float64)
         rule = scale_by_lbfgs(4)
+        update = jax.jit(rule.update)
         state: Any = rule.init(params)
         for _ in range(7):
             before = params
-            direction, state = rule.update(gradient(params), state, params)
+            direction, state = update(gradient(params), state, params)
             params = jax.tree.map(lambda p, d: p - 0.5 * d, params, direction)
         change = flat(gradient(params)) - flat(gradient(before))
-        _, state = rule.update(gradient(params), state, params)
+        _, state = update(gradient(params), state, params)
         products = state.steps @ change, state.changes @ change
         got = quasi_newton._direction(state._replace(gradient=change), *products)
         np.testing.assert_allclose(got, flat(params) - flat(before), rtol=1e-9, atol=1e-12)
@@ -72,9 +73,10 @@ def test_the_newest_change_of_the_gradient_is_taken_to_its_step(rng):
 
 def test_the_first_step_is_no_longer_than_one():
     rule: Any = scale_by_lbfgs(3)
+    update = jax.jit(rule.update)
     for size, expected in ((0.25, 0.25), (4.0, 1.0)):
         params = jnp.zeros(1)
-        direction, _ = rule.update(jnp.full(1, size), rule.init(params), params)
+        direction, _ = update(jnp.full(1, size), rule.init(params), params)
         np.testing.assert_allclose(np.asarray(direction), [expected], rtol=1e-6)
 
 
@@ -82,13 +84,14 @@ def test_a_pair_without_curvature_is_left_out(rng):
     """Asked again at one point: nothing is learnt, nothing divided by zero."""
     gradient, params = problem(rng, jnp.float32)
     rule = scale_by_lbfgs(3)
+    update = jax.jit(rule.update)
     state: Any = rule.init(params)
     for _ in range(3):
-        direction, state = rule.update(gradient(params), state, params)
+        direction, state = update(gradient(params), state, params)
         assert np.isfinite(flat(direction)).all()
     assert not state.steps.any()
     moved = jax.tree.map(lambda p, d: p - 0.1 * d, params, direction)
-    direction, state = rule.update(gradient(moved), state, moved)
+    direction, state = update(gradient(moved), state, moved)
     assert np.isfinite(flat(direction)).all()
     assert np.count_nonzero(np.any(state.steps, axis=1)) == 1
 
@@ -96,10 +99,11 @@ def test_a_pair_without_curvature_is_left_out(rng):
 def test_after_a_pair_without_curvature_the_older_ones_count():
     """A step at right angles to what it changes of the gradient; then as if it had not been."""
     rule = scale_by_lbfgs(2)
+    update = jax.jit(rule.update)
     points = [((0.0, 0.0), (4.0, 1.0)), ((1.0, 0.0), (6.0, 2.0)), ((1.0, 1.0), (9.0, 2.0))]
     state: Any = rule.init(jnp.zeros(2))
     for point, gradient in points:
-        direction, state = rule.update(jnp.asarray(gradient), state, jnp.asarray(point))
+        direction, state = update(jnp.asarray(gradient), state, jnp.asarray(point))
     # s = (1, 0) and y = (2, 1) alone: γ = 2/5, H = γ (I − s yᵀ/2)ᵀ… by hand for g = (9, 2).
     s, y, g = np.array([1.0, 0.0]), np.array([2.0, 1.0]), np.array([9.0, 2.0])
     left = np.eye(2) - np.outer(s, y) / 2
@@ -111,17 +115,18 @@ def test_after_a_pair_without_curvature_the_older_ones_count():
 def test_lanes_have_directions_of_their_own(rng):
     gradient, start = problem(rng, jnp.float32)
     rule = scale_by_lbfgs(3)
+    update = jax.jit(rule.update)
     lanes = [start, jax.tree.map(lambda x: 2 * x, start)]
 
     def third(params):
         state: Any = rule.init(params)
         for _ in range(3):
-            direction, state = rule.update(gradient(params), state, params)
+            direction, state = update(gradient(params), state, params)
             params = jax.tree.map(lambda p, d: p - 0.1 * d, params, direction)
         return direction
 
-    together = jax.vmap(third)(jax.tree.map(lambda *x: jnp.stack(x), *lanes))
+    together = jax.jit(jax.vmap(third))(jax.tree.map(lambda *x: jnp.stack(x), *lanes))
     for i, params in enumerate(lanes):
-        alone = flat(third(params))
+        alone = flat(jax.jit(third)(params))
         mine = flat(jax.tree.map(lambda x, i=i: x[i], together))
         np.testing.assert_allclose(mine, alone, rtol=1e-4, atol=1e-6)

@@ -16,7 +16,7 @@ in → features  plain  halves  halves, turned round
 10 → 256       0.6    0.5
 =============  =====  ======  ====================
 
-Where an odd number of devices shares the rows, each has to be sent what the halves take from others.
+Where an odd number of devices shares the rows, what the halves take from each other has to be sent.
 """
 
 import functools
