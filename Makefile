@@ -21,7 +21,7 @@ test-rest test-all deep: export JAX_DISABLE_MOST_OPTIMIZATIONS = 0
 test-rest: $(VENV)/dev  ## what `make test` leaves out: every script for an epoch, faults, Ray, PyTorch as an outside oracle
 	$(PIP) --editable '.[dev,oracle,ray]'
 	$(PY) -m pytest -m "(oracle or every_script or ray or faults) and not deep" \
-	  -p no:randomly --numprocesses auto --maxprocesses 4 --dist loadfile
+	  -p no:randomly --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test-all: test-rest  ## that, the suite as users compile, and this machine's own proof
 	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
