@@ -18,13 +18,14 @@ from jaxcv.course import Course, Numbers
 from jaxcv.data.dataset import Dataset
 from jaxcv.devices import is_common, is_first
 from jaxcv.divergence import explained
+from jaxcv.epochs import Orders, Pace, run_epoch
 from jaxcv.errors import Astray, Diverged, UserError
 from jaxcv.exits import Interrupted
 from jaxcv.experiment import Experiment
 from jaxcv.experiment_json import to_json
 from jaxcv.journal import Journal, Silence
 from jaxcv.outcome import conclude, tested
-from jaxcv.programs import Orders, Pace, Program, run_epoch
+from jaxcv.programs import Program
 from jaxcv.progress import Progress
 from jaxcv.saving import Saver, Standing
 from jaxcv.throughput import Throughput

@@ -31,7 +31,7 @@ PURE = (
 )
 SIDE_EFFECTS = {
     "logs", "checkpoints", "plots", "reports", "progress", "fitting", "programs", "figures",
-    "running", "workdirs", "results", "runtime", "cli", "script", "trained",
+    "epochs", "running", "workdirs", "results", "runtime", "cli", "script", "trained",
     "journal", "locks", "divergence", "saving", "outcome", "comparison", "autoencoding",
 }  # fmt: skip
 

@@ -261,7 +261,7 @@ def many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fitting_pace(limit: int):
-    from jaxcv.programs import Pace
+    from jaxcv.epochs import Pace
 
     pace = Pace(limit)
     pace.learn = lambda seconds, most: None

@@ -16,13 +16,14 @@ import pytest
 from jaxcv import fitting, models, outcome, reference
 from jaxcv.comparison import applied, changes, compare
 from jaxcv.data.dataset import Dataset
+from jaxcv.epochs import Pace, run_epoch
 from jaxcv.errors import UserError
 from jaxcv.exits import Interrupted
 from jaxcv.experiment import Experiment
 from jaxcv.fitting import fit
 from jaxcv.lbfgs import LBFGS
 from jaxcv.optimizers import SGD, Adam
-from jaxcv.programs import Pace, Program, prepare, run_epoch
+from jaxcv.programs import Program, prepare
 from jaxcv.reconstruction import SparseReconstruction
 from jaxcv.script import Choice, RunFlags
 from jaxcv.trained import load

@@ -12,8 +12,9 @@ from jaxtyping import PyTree
 
 from jaxcv.course import Numbers
 from jaxcv.data.dataset import Dataset
+from jaxcv.epochs import Orders, Pace, run_epoch
 from jaxcv.experiment import Experiment, Views
-from jaxcv.programs import Orders, Pace, Program, run_epoch
+from jaxcv.programs import Program
 from jaxcv.sweeps.lanes import Clock, Lane, Outcome, Stopped, Watch, never
 
 

@@ -17,8 +17,9 @@ from jaxcv import evaluation, training
 from jaxcv.course import Numbers
 from jaxcv.data.dataset import Dataset
 from jaxcv.device_data import DeviceData
+from jaxcv.epochs import Pace
 from jaxcv.experiment import Experiment, Views
-from jaxcv.programs import Pace, Program
+from jaxcv.programs import Program
 from jaxcv.sweeps.lanes import Clock, Lane, Outcome, Stopped, Watch, never
 from jaxcv.training import TrainState
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from jaxcv import checkpoints, running, runtime
+from jaxcv.epochs import run_epoch
 from jaxcv.exits import Interrupted
 from jaxcv.fitting import fit
-from jaxcv.programs import run_epoch
 from tests.faults.subjects import SUBJECTS
 from tests.tiny import with_settings
 

@@ -17,6 +17,7 @@ from jaxcv import (  # noqa: E402
     CrossEntropy,
     Experiment,
     SparseReconstruction,
+    epochs,
     models,
     programs,
     training,
@@ -66,8 +67,8 @@ class Worker:
         self.program = prepared(task)
         self.state = self.program.initial_state(0)
         self.state, self.compile_seconds = self.program.compile(self.state)
-        self.pace = programs.Pace()
-        self.orders, self.done = programs.Orders(self.program, seed=0, total=sys.maxsize), 0
+        self.pace = epochs.Pace()
+        self.orders, self.done = epochs.Orders(self.program, seed=0, total=sys.maxsize), 0
         self.other = self.program.initial_state(1)
         data = self.program.data
         batch = task.batch_size
@@ -97,7 +98,7 @@ class Worker:
             self.done += 1
             order = self.orders.of(self.done)
             ahead = functools.partial(self.orders.prepare, self.done + 1)
-            for state, _ in programs.run_epoch(
+            for state, _ in epochs.run_epoch(
                 self.program, self.state, order, 0, self.pace, meanwhile=ahead
             ):
                 self.state = state
