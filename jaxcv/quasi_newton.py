@@ -70,56 +70,104 @@ def scale_by_lbfgs(memory: int) -> optax.GradientTransformation:
     ) -> tuple[PyTree, Pairs]:
         pairs = cast(Pairs, state)
         gradient, unravel = ravel_pytree(gradients)
-        pairs, products_with_gradient = _remember(pairs, ravel_pytree(params)[0], gradient)
-        return unravel(_direction(pairs, *products_with_gradient)), pairs
+        newest = _newest(pairs, ravel_pytree(params)[0], gradient)
+        known = _products(pairs, newest)
+        direction = _direction(pairs, newest, known)
+        return unravel(direction), _stored(pairs, newest, known, direction)
 
     return optax.GradientTransformation(init, cast(Any, update))
 
 
-def _remember(
-    pairs: Pairs, params: Float[Array, " n"], gradient: Float[Array, " n"]
-) -> tuple[Pairs, tuple[Float[Array, " memory"], Float[Array, " memory"]]]:
-    """With the newest pair; and S g and Y g."""
+class _Newest(NamedTuple):
+    """A pair that has yet to be stored, and where the last iteration has ended.
+
+    Where a pair has no curvature it is the one that is stored there: nothing changes then.
+    """
+
+    count: Int[Array, ""]
+    row: Int[Array, ""]
+    step: Float[Array, " n"]
+    change: Float[Array, " n"]
+    params: Float[Array, " n"]
+    gradient: Float[Array, " n"]
+
+
+class _Products(NamedTuple):
+    """S Yᵀ, Y Yᵀ, S g and Y g, the newest pair among them."""
+
+    products: Float[Array, "memory memory"]
+    squares: Float[Array, "memory memory"]
+    s_gradient: Float[Array, " memory"]
+    y_gradient: Float[Array, " memory"]
+
+
+def _newest(pairs: Pairs, params: Float[Array, " n"], gradient: Float[Array, " n"]) -> _Newest:
     step, change = params - pairs.params, gradient - pairs.gradient
     kept = (pairs.count >= 0) & (_product(step, change) != 0)
-    row = jnp.maximum(pairs.count, 0) % len(pairs.steps)
-    # What is not stored leaves its row as it is: the products below are then those there were.
-    step, change = (
-        jnp.where(kept, new, rows[row])
-        for new, rows in ((step, pairs.steps), (change, pairs.changes))
-    )
-    steps, changes = pairs.steps.at[row].set(step), pairs.changes.at[row].set(change)
-    # Each of the large matrices is read once.
-    with_changes = _product(steps, jnp.stack([change, gradient], axis=1))
-    with_all = _product(changes, jnp.stack([step, change, gradient], axis=1))
-    products = pairs.products.at[row].set(with_all[:, 0]).at[:, row].set(with_changes[:, 0])
-    squares = pairs.squares.at[row].set(with_all[:, 1]).at[:, row].set(with_all[:, 1])
-    count = jnp.maximum(pairs.count, 0) + kept
-    now = Pairs(count, params, gradient, steps, changes, products, squares)
-    return now, (with_changes[:, 1], with_all[:, 2])
+    count = jnp.maximum(pairs.count, 0)
+    row = count % len(pairs.steps)
+    step = jnp.where(kept, step, pairs.steps[row])
+    change = jnp.where(kept, change, pairs.changes[row])
+    return _Newest(count + kept, row, step, change, params, gradient)
 
 
-def _direction(
-    pairs: Pairs, s_gradient: Float[Array, " memory"], y_gradient: Float[Array, " memory"]
-) -> Float[Array, " n"]:
-    """The inverse Hessian times the gradient, from the pairs and S g and Y g."""
-    memory = len(pairs.steps)
-    oldest_first = (pairs.count + jnp.arange(memory)) % memory
-    products = pairs.products[oldest_first][:, oldest_first]
-    squares = pairs.squares[oldest_first][:, oldest_first]
+def _products(pairs: Pairs, newest: _Newest) -> _Products:
+    """All inner products that are not known yet; each of the large matrices is read once."""
+    row, step, change = newest.row, newest.step, newest.change
+    vectors = jnp.stack([step, change, newest.gradient], axis=1)
+    with_s = _product(pairs.steps, vectors[:, 1:]).at[row].set(_product(step, vectors[:, 1:]))
+    with_y = _product(pairs.changes, vectors).at[row].set(_product(change, vectors))
+    products = pairs.products.at[row].set(with_y[:, 0]).at[:, row].set(with_s[:, 0])
+    squares = pairs.squares.at[row].set(with_y[:, 1]).at[:, row].set(with_y[:, 1])
+    return _Products(products, squares, with_s[:, 1], with_y[:, 2])
+
+
+def _direction(pairs: Pairs, newest: _Newest, known: _Products) -> Float[Array, " n"]:
+    """The inverse Hessian times the gradient."""
+    gradient, memory = newest.gradient, len(pairs.steps)
+    oldest_first = (newest.count + jnp.arange(memory)) % memory
+    products = known.products[oldest_first][:, oldest_first]
+    squares = known.squares[oldest_first][:, oldest_first]
     curvature = jnp.diag(products)
     # Rows that are still empty solve for nothing.
     triangle = jnp.triu(products) + jnp.diag(jnp.where(curvature == 0, 1.0, 0.0))
-    norm = jnp.sqrt(_product(pairs.gradient, pairs.gradient))
-    known = pairs.count > 0
-    newest = curvature[-1] / jnp.where(known, squares[-1, -1], 1.0)
-    scale = jnp.where(known, newest, jnp.minimum(1.0, 1.0 / norm))
-
+    norm = jnp.sqrt(_product(gradient, gradient))
+    any_pair = newest.count > 0
+    scale = jnp.where(
+        any_pair,
+        curvature[-1] / jnp.where(any_pair, squares[-1, -1], 1.0),
+        jnp.minimum(1.0, 1.0 / norm),
+    )
     solve = jax.scipy.linalg.solve_triangular
-    alpha = solve(triangle, s_gradient[oldest_first])
-    rest = curvature * alpha - scale * (y_gradient[oldest_first] - _product(squares, alpha))
-    weights = solve(triangle, rest, trans=1)
-    as_stored = jnp.zeros((2, memory), alpha.dtype)
-    stored = as_stored.at[:, oldest_first].set(jnp.stack([alpha, weights]))
-    rest = pairs.gradient - _product(stored[0], pairs.changes)
-    return scale * rest + _product(stored[1], pairs.steps)
+    alpha = solve(triangle, known.s_gradient[oldest_first])
+    right = curvature * alpha - scale * (known.y_gradient[oldest_first] - _product(squares, alpha))
+    weights = solve(triangle, right, trans=1)
+
+    def combined(weights: Array, rows: Array, replaced_by: Array) -> Array:
+        """Weights, the oldest pair's first, times the rows, one of them replaced."""
+        stored = jnp.zeros(memory, weights.dtype).at[oldest_first].set(weights)
+        others = _product(stored.at[newest.row].set(0.0), rows)
+        return others + stored[newest.row] * replaced_by
+
+    rest = gradient - combined(alpha, pairs.changes, newest.change)
+    return scale * rest + combined(weights, pairs.steps, newest.step)
+
+
+def _stored(
+    pairs: Pairs, newest: _Newest, known: _Products, direction: Float[Array, " n"]
+) -> Pairs:
+    """The pairs with the newest, for the next iteration.
+
+    Nothing above has read the new rows, and they wait for the direction: XLA then writes them
+    where they belong. Otherwise it would copy both of the large matrices in every iteration.
+    """
+    step, change, _ = jax.lax.optimization_barrier((newest.step, newest.change, direction))
+    return Pairs(
+        newest.count,
+        newest.params,
+        newest.gradient,
+        pairs.steps.at[newest.row].set(step),
+        pairs.changes.at[newest.row].set(change),
+        known.products,
+        known.squares,
+    )
