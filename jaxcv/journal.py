@@ -96,7 +96,9 @@ class Journal:
             self._events.histograms(step, params)
             kernel = first_kernel(params, self._image_shape)
             if kernel is not None:
-                grid = plots.filter_grid(np.asarray(kernel, np.float32), self._image_shape)
+                # Half a report's width: the training waits while it is drawn and compressed.
+                weights = np.asarray(kernel, np.float32)
+                grid = plots.filter_grid(weights, self._image_shape, width=plots.WIDTH // 2)
                 self._events.images(step, "weights_by_epoch", grid)
 
     def figures(self, step: int, paths: Iterable[Path]) -> None:

@@ -13,12 +13,13 @@ from jaxcv.plots.comparison import against, compared
 from jaxcv.plots.maps import side_by_side
 from jaxcv.plots.outcomes import confusion, predictions
 from jaxcv.plots.panels import panels
-from jaxcv.plots.style import save
+from jaxcv.plots.style import WIDTH, save
 from jaxcv.plots.sweeps import learning_curves, scores_against
 from jaxcv.plots.training import curves
 from jaxcv.plots.weights import filter_grid, filters, templates
 
 __all__ = [
+    "WIDTH",
     "activations",
     "against",
     "compared",

@@ -54,6 +54,7 @@ def filter_grid(
     kernel: Float[np.ndarray, "kh kw c n"] | Float[np.ndarray, "pixels n"],
     image_shape: tuple[int, int, int] | None = None,
     most: int = 64,
+    width: int = WIDTH,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """The weights of a first layer as small pictures, each scaled alone, zero in mid grey.
 
@@ -62,6 +63,7 @@ def filter_grid(
             order.
         image_shape: height, width, channels, for a dense layer; other than 3 are averaged.
         most: more units are cut to those whose weights have the largest norm.
+        width: at most so many pixels, where a weight is not less than one of them.
 
     Returns:
         Pixels of a tight grid, in the order of the units.
@@ -77,21 +79,21 @@ def filter_grid(
     norms = np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]), axis=0)
     chosen = np.sort(np.argsort(-norms, kind="stable")[:most])
     pictures = [_weight_picture(kernel[..., index]) for index in chosen]
-    height, width = pictures[0].shape[:2]
-    widest, room = (16, WIDTH) if width <= 11 else (8, 1080)
+    tall, wide = pictures[0].shape[:2]
+    widest, room = (16, width) if wide <= 11 else (8, width * 4 // 5)
     columns = min(widest, len(pictures))
     rows = math.ceil(len(pictures) / columns)
     gap = 6
-    scale = max(1, (room // widest - gap) // width)
-    canvas = np.ones(
-        (rows * (height * scale + gap) + gap, columns * (width * scale + gap) + gap, 3)
-    )
+    scale = max(1, (room // widest - gap) // wide)
+    shape = rows * (tall * scale + gap) + gap, columns * (wide * scale + gap) + gap, 3
+    canvas = np.full(shape, 255, np.uint8)
     for index, picture in enumerate(pictures):
-        top = gap + index // columns * (height * scale + gap)
-        left = gap + index % columns * (width * scale + gap)
-        enlarged = picture.repeat(scale, axis=0).repeat(scale, axis=1)
-        canvas[top : top + height * scale, left : left + width * scale] = enlarged
-    return np.round(canvas * 255).astype(np.uint8)
+        top = gap + index // columns * (tall * scale + gap)
+        left = gap + index % columns * (wide * scale + gap)
+        pixels = np.round(picture * 255).astype(np.uint8)
+        enlarged = pixels.repeat(scale, axis=0).repeat(scale, axis=1)
+        canvas[top : top + tall * scale, left : left + wide * scale] = enlarged
+    return canvas
 
 
 def _weight_picture(weights: np.ndarray) -> np.ndarray:
