@@ -55,4 +55,6 @@ class Autoencoder(nn.Module):
         hidden = nn.sigmoid(logits)
         self.sow("intermediates", "hidden", hidden)
         decoded = dense(pixels, name="decoder")(hidden)
-        return Autoencoded(nn.sigmoid(decoded).reshape(images.shape), logits)
+        # The backward pass computes it again: that is quicker than to write it out and read it.
+        reconstruction = jax.checkpoint(nn.sigmoid)(decoded)
+        return Autoencoded(reconstruction.reshape(images.shape), logits)
