@@ -96,7 +96,7 @@ class Journal:
             self._events.histograms(step, params)
             kernel = first_kernel(params, self._image_shape)
             if kernel is not None:
-                # Half a report's width: the training waits while it is drawn and compressed.
+                # At most half a report's width: the training waits while it is compressed.
                 weights = np.asarray(kernel, np.float32)
                 grid = plots.filter_grid(weights, self._image_shape, width=plots.WIDTH // 2)
                 self._events.images(step, "weights_by_epoch", grid)

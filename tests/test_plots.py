@@ -129,6 +129,13 @@ def test_filters_are_drawn_with_whole_pixels(rng: np.random.Generator):
     np.testing.assert_allclose(picture[13::26, 13::26], expected, atol=0.01)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (6, 6), (11, 11), (16, 16), (32, 32)])
+@pytest.mark.parametrize("width", [600, plots.WIDTH // 2, plots.WIDTH])
+def test_a_grid_of_filters_is_no_wider_than_asked(rng: np.random.Generator, shape, width):
+    grid = plots.filter_grid(rng.normal(size=(*shape, 1, 64)), width=width)
+    assert width // 3 < grid.shape[1] <= width
+
+
 def test_dense_filters_are_the_units_with_the_largest_weights(rng: np.random.Generator):
     kernel = rng.normal(size=(4 * 4 * 1, 100)) * 1e-3
     large = np.arange(1, 100, 3)

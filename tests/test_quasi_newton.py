@@ -111,6 +111,33 @@ def test_after_a_pair_without_curvature_the_older_ones_count():
     assert np.count_nonzero(np.any(state.steps, axis=1)) == 1
 
 
+@pytest.mark.parametrize("lane", [False, True])
+def test_a_full_memory_stays_as_it_is_without_curvature(rng, lane):
+    """Asked twice at one point: twice the same answer, also beside a lane that learns."""
+    with jax.enable_x64(True):
+        gradient, params = problem(rng, jnp.float64)
+        rule = scale_by_lbfgs(4)
+        update = jax.jit(rule.update)
+        state: Any = rule.init(params)
+        for _ in range(7):
+            before, earlier = params, state
+            direction, state = update(gradient(params), state, params)
+            params = jax.tree.map(lambda p, d: p - 0.5 * d, params, direction)
+        asked = gradient(before), state, before
+        if lane:
+            both = jax.tree.map(lambda *x: jnp.stack(x), asked, (gradient(params), state, params))
+            again, after = jax.tree.map(lambda x: x[0], jax.jit(jax.vmap(rule.update))(*both))
+        else:
+            again, after = update(*asked)
+        assert int(earlier.count) == 5
+        assert int(after.count) == int(state.count) == 6
+        np.testing.assert_allclose(flat(again), flat(direction), rtol=1e-10, atol=1e-13)
+        np.testing.assert_array_equal(after.steps, state.steps)
+        np.testing.assert_array_equal(after.changes, state.changes)
+        for mine, theirs in ((after.products, state.products), (after.squares, state.squares)):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-13)
+
+
 def test_lanes_have_directions_of_their_own(rng):
     gradient, start = problem(rng, jnp.float32)
     rule = scale_by_lbfgs(3)

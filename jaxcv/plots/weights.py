@@ -80,10 +80,10 @@ def filter_grid(
     chosen = np.sort(np.argsort(-norms, kind="stable")[:most])
     pictures = [_weight_picture(kernel[..., index]) for index in chosen]
     tall, wide = pictures[0].shape[:2]
-    widest, room = (16, width) if wide <= 11 else (8, width * 4 // 5)
+    gap = 6
+    widest, room = (16, width - gap) if wide <= 11 else (8, width * 4 // 5 - gap)
     columns = min(widest, len(pictures))
     rows = math.ceil(len(pictures) / columns)
-    gap = 6
     scale = max(1, (room // widest - gap) // wide)
     shape = rows * (tall * scale + gap) + gap, columns * (wide * scale + gap) + gap, 3
     canvas = np.full(shape, 255, np.uint8)

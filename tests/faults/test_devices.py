@@ -1,5 +1,6 @@
 """A run on several devices computes what it computes on one, and goes on there."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -22,6 +23,8 @@ from tests.faults.subjects import ResNet8
 
 name, precision, steps, devices, file = sys.argv[1:]
 steps, devices = int(steps), int(devices)
+# One of several that fails ends at once, and the others notice.
+sys.excepthook = lambda *error: (sys.__excepthook__(*error), peers.leave(1))
 peers.join()
 model = {
     "mlp": models.MLP(features=(6,), num_classes=4),
@@ -72,29 +75,29 @@ def computed(files: Path, processes: int, devices: int, *arguments: str) -> list
             "JAX_NUM_PROCESSES": str(processes),
         }
     names = [files / f"{processes}_{devices}_{number}.npz" for number in range(processes)]
-    runs = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, *arguments, str(devices), str(name)],
-            env=own | ({"JAX_PROCESS_ID": str(number)} if processes > 1 else {}),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number, name in enumerate(names)
-    ]
-    try:
+    said = [name.with_suffix(".txt") for name in names]
+    with contextlib.ExitStack() as stack:
+        runs = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", PROGRAM, *arguments, str(devices), str(name)],
+                    env=own | ({"JAX_PROCESS_ID": str(number)} if processes > 1 else {}),
+                    stderr=stack.enter_context(errors.open("w")),
+                )
+            )
+            for number, (name, errors) in enumerate(zip(names, said, strict=True))
+        ]
         for run in runs:
-            _, said = run.communicate(timeout=600)
-            assert run.returncode == 0, said
-    finally:
-        for run in runs:
-            run.kill()
+            stack.callback(run.kill)
+        statuses = [run.wait(timeout=600) for run in runs]
+    assert not any(statuses), "\n".join(path.read_text() for path in said)
     return [list(np.load(name).values()) for name in names]
 
 
 def largest_difference(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
     """Over all arrays, relative to each one's largest number."""
     pairs = list(zip(ours, theirs, strict=True))
-    assert all(np.isfinite(leaf).all() for leaf in ours)
+    assert all(np.isfinite(leaf).all() for leaf in [*ours, *theirs])
     return max(float(np.max(np.abs(a - b)) / np.max(np.abs(b))) for a, b in pairs)
 
 
