@@ -4,25 +4,15 @@ import jax
 import numpy as np
 import pytest
 
-from jaxcv import models, training
+from jaxcv import training
 from jaxcv.epochs import Orders, Pace, run_epoch
-from jaxcv.experiment import Experiment
 from jaxcv.fitting import fit
-from jaxcv.optimizers import SGD
 from jaxcv.programs import Program, prepare
 from jaxcv.sweeps.in_turn import in_turn
 from tests import tiny
+from tests.tiny import experiment
 
 DATA = tiny.dataset()
-
-
-def experiment(**settings) -> Experiment:
-    base = {
-        "model": models.MLP(features=(6,), num_classes=4),
-        "optimizer": SGD(0.1),
-        "batch_size": 8,
-    }
-    return Experiment(**(base | settings))
 
 
 def test_inside_an_epoch_nothing_crosses_between_host_and_device(monkeypatch):

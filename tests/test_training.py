@@ -14,17 +14,9 @@ from jaxcv.optimizers import SGD, Adam, AdamW, Momentum
 from jaxcv.programs import Program, prepare
 from jaxcv.schedules import Constant, Piecewise, WarmupCosine
 from tests import tiny
+from tests.tiny import experiment
 
 DATA = tiny.dataset()
-
-
-def experiment(**settings) -> Experiment:
-    base = {
-        "model": models.MLP(features=(6,), num_classes=4),
-        "optimizer": SGD(0.1),
-        "batch_size": 8,
-    }
-    return Experiment(**(base | settings))
 
 
 def epoch(program: Program, state, number: int = 0, chunks=(1000,)):

@@ -8,7 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxcv import models
 from jaxcv.data.dataset import Dataset
+from jaxcv.experiment import Experiment
+from jaxcv.optimizers import SGD
 
 
 def dataset(
@@ -48,3 +51,13 @@ def compilations() -> Iterator[list[str]]:
         yield seen
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def experiment(**settings) -> Experiment:
+    """A dense network that fits the data of `dataset`, with some of its settings changed."""
+    base = {
+        "model": models.MLP(features=(6,), num_classes=4),
+        "optimizer": SGD(0.1),
+        "batch_size": 8,
+    }
+    return Experiment(**(base | settings))

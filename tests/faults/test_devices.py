@@ -2,13 +2,14 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.faults.processes import free_port
 
 ROOT = Path(__file__).parents[2]
 # A process of its own: the number of devices is decided before JAX starts.
@@ -53,11 +54,6 @@ with jax.enable_x64(precision == "float64"):
     np.savez(file, *map(np.asarray, leaves))
 peers.part()
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def environment(devices: int) -> dict[str, str]:

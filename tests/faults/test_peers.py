@@ -1,7 +1,6 @@
 """Several processes of one run: when one dies, or never comes, the others end with one line."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -9,13 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.processes import free_port
+
 ROOT = Path(__file__).parents[2]
 FLAGS = ["--no-verify", "--devices", "all", "--batch-size", "64", "--epochs", "100000"]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def start(address: str, process: int, processes: int, *flags: str) -> subprocess.Popen[str]:
