@@ -24,7 +24,8 @@ def search() -> None:
     path, text = running_script()
     rates = {"learning_rate": Span(1e-5, 1e-1, log=True)}
     it, axes, flags = read(sys.argv[1:], named(experiment, path.stem), path.name, text, rates)
-    flags = dataclasses.replace(flags, trials=flags.trials or COARSE)
+    if isinstance(axes["learning_rate"], Span):
+        flags = dataclasses.replace(flags, trials=flags.trials or COARSE)
     coarse = perform(it, axes, flags, below="coarse")
     if coarse.best is None:
         raise UserError(
@@ -34,7 +35,9 @@ def search() -> None:
     print(
         f"the best rate of the coarse search is {best:.2g}; now from a third of it to three times"
     )
-    flags = dataclasses.replace(flags, trials=FINE, seeds=flags.seeds or 3)
+    seeds = flags.seeds or (None if "seed" in axes else 3)
+    strategy = None if flags.search == "grid" else flags.search
+    flags = dataclasses.replace(flags, trials=FINE, seeds=seeds, search=strategy)
     axes = axes | {"learning_rate": Span(best / 3, 3 * best, log=True)}
     fine = perform(dataclasses.replace(it, epochs=4 * it.epochs), axes, flags, below="fine")
     for found in sorted(fine.configurations, key=lambda c: -(c.mean or 0.0)):

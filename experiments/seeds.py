@@ -6,13 +6,13 @@ python experiments/seeds.py runs/cnn/experiment.json
 Without a name it is softmax_adam. All flags of the experiment and of `jaxcv sweep` are taken.
 """
 
-import statistics
 import sys
 from pathlib import Path
 
 from jaxcv.cli import find_script
 from jaxcv.exits import exits
 from jaxcv.sweeps.command import run
+from jaxcv.sweeps.table import named
 
 SEEDS = 5
 
@@ -23,10 +23,11 @@ def measure() -> None:
     script = Path(target) if target.endswith(".json") else find_script(target)
     found = run(arguments, script, f"seeds.py {target}", seeds=SEEDS)
     score = f"test_{found.trials[0].trial.experiment.loss.score.name}"
-    known = [one.record[score] for one in found.trials if one.score is not None]
-    std = statistics.stdev(known) if len(known) > 1 else float("nan")
-    mean = statistics.fmean(known) if known else float("nan")
-    print(f"{score.replace('_', ' ')} {mean:.4f} ± {std:.4f} (n = {len(known)})")
+    for it in found.configurations:
+        nothing = float("nan")
+        mean, std = (nothing if x is None else x for x in (it.test_mean, it.test_std))
+        of = f"{named(it.configuration)}: " if it.configuration else ""
+        print(f"{of}{score.replace('_', ' ')} {mean:.4f} ± {std:.4f} (n = {it.n})")
 
 
 if __name__ == "__main__":

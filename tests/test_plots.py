@@ -297,6 +297,15 @@ def test_scores_against_a_setting_show_every_trial_and_the_means():
     assert ax.get_xscale() == "log"
 
 
+def test_zero_has_a_place_on_a_logarithmic_axis():
+    lines = {"": {0.0: [0.5], 1e-4: [0.6], 1e-3: [0.7]}}
+    (ax,) = plots.scores_against(lines, "l2", "accuracy", logarithmic=True).axes
+    places = ax.transData.transform([(x, 0.5) for x in (0.0, 1e-4, 1e-3)])[:, 0]
+    assert places[1] - places[0] == pytest.approx(places[2] - places[1], rel=0.2)
+    below = plots.scores_against({"": {-1.0: [0.5], 1.0: [0.6]}}, "x", "y", logarithmic=True)
+    assert below.axes[0].get_xscale() == "linear"
+
+
 def lines_between(figure) -> int:
     return sum(
         line.get_linestyle() != "None" and line.get_alpha() != 0 for line in figure.axes[0].lines

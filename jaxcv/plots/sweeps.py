@@ -43,7 +43,8 @@ def scores_against(
     values = list(dict.fromkeys(value for line in lines.values() for value in line))
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     values = sorted(values) if numeric else values
-    logarithmic = logarithmic and numeric and all(value > 0 for value in values)
+    positive = [value for value in values if value > 0] if numeric else []
+    logarithmic = logarithmic and len(positive) > 0 and values[0] >= 0
     place = {value: value if numeric else i for i, value in enumerate(values)}
     few = len(lines) <= _MOST_LINES
     with drawing_style():
@@ -74,8 +75,11 @@ def scores_against(
         if scores:
             # A value none of whose trials has a score keeps its place on the axis.
             ax.plot(list(place.values()), [scores[0]] * len(place), alpha=0.0)
-        if logarithmic:
+        if logarithmic and values[0] > 0:
             ax.set_xscale("log")
+        elif logarithmic:
+            # 0 stands a decade below the smallest number that has a logarithm.
+            ax.set_xscale("symlog", linthresh=positive[0])
         if not numeric:
             ax.set_xticks(range(len(values)), [str(value) for value in values])
             ax.margins(x=0.5 / len(values))

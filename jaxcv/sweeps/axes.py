@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import difflib
 import itertools
+import math
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
@@ -140,9 +141,33 @@ def configurations(axes: Mapping[str, Axis]) -> Iterator[dict[str, Any]]:
     for name, axis in axes.items():
         if isinstance(axis, Span):
             raise UserError(f"--search grid needs lists of values, and {name} has a range")
-    lists = [axis.values for axis in axes.values() if isinstance(axis, Choices)]
+    yield from every(axes)
+
+
+def size_of(axes: Mapping[str, Axis]) -> float:
+    """Number of different configurations; infinite where a range is not of whole numbers.
+
+    Example:
+        >>> size_of({"hidden": Span(10, 12, whole=True), "l2": Choices((0.0, 1e-4))})
+        6
+    """
+    return math.prod(
+        len(axis.values) if isinstance(axis, Choices) else _whole(axis) for axis in axes.values()
+    )
+
+
+def every(axes: Mapping[str, Axis]) -> Iterator[dict[str, Any]]:
+    """Every configuration of finitely many, the last axis fastest."""
+    lists = [
+        axis.values if isinstance(axis, Choices) else range(int(axis.low), int(axis.high) + 1)
+        for axis in axes.values()
+    ]
     for values in itertools.product(*lists):
         yield dict(zip(axes, values, strict=True))
+
+
+def _whole(span: Span) -> float:
+    return span.high - span.low + 1 if span.whole else math.inf
 
 
 def configured(experiment: Experiment, configuration: Configuration) -> Experiment:

@@ -17,6 +17,7 @@ from jaxcv.parts import PART_TYPES
 from jaxcv.sweeps.axes import Axis, Choices, Span, as_axes
 from jaxcv.sweeps.pruning import Pruner
 from jaxcv.sweeps.search import Search, Strategy
+from jaxcv.workdirs import FREE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +133,7 @@ def look(workdir: Path, plan: Plan) -> None:
             )
         return
     before, now = read_json(path), plan.as_json()
-    changed = set(differences(before, now)) - {"data_dir", "num_classes"}
+    changed = set(differences(before, now)) - FREE
     done, asked = before.get("trials"), now["trials"]
     if isinstance(done, int) and isinstance(asked, int) and done < asked:
         changed -= {"trials"}

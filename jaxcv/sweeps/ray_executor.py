@@ -19,7 +19,7 @@ from jaxcv.sweeps.executors import Ended
 from jaxcv.sweeps.lanes import Stopped
 from jaxcv.sweeps.records import Finished
 from jaxcv.sweeps.trainer import LaneMode, Trainer
-from jaxcv.sweeps.trials import Trial, bundles
+from jaxcv.sweeps.trials import Bundle, Trial, bundles
 
 # A node may die under a task, and so may the next one.
 _RETRIES = 10
@@ -85,14 +85,15 @@ class Ray:
         kind = next((kind for kind in ("GPU", "TPU") if resources.get(kind)), "CPU")
         workers = max(1, int(resources.get(kind, 1)))
         lanes = max(1, min(self._lanes, math.ceil(len(trials) / workers)))
-        wanted: dict[str, Any] = {"num_cpus": 1}
+        # Without end: a worker with a GPU would be given up after each task, its programs with it.
+        wanted: dict[str, Any] = {"num_cpus": 1, "max_calls": 0}
         if kind == "GPU":
             wanted["num_gpus"] = 1
         elif kind == "TPU":
             wanted["resources"] = {"TPU": 1}
         task = ray.remote(max_retries=_RETRIES, **wanted)(_train)
         pending = [
-            task.remote(self._mode, self._lanes, self._verify, list(bundle))
+            task.remote(self._mode, self._lanes, self._verify, bundle)
             for bundle in bundles(trials, lanes)
         ]
         try:
@@ -112,7 +113,8 @@ def _connect(ray: Any, address: str | None) -> None:
         with warnings.catch_warnings():
             # JAX warns of every fork; Ray's children become its servers at once.
             warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+            # "local": whatever RAY_ADDRESS says, and whatever cluster this machine is a node of.
+            ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="error")
         found = ray.util.get_node_ip_address()
         if not ipaddress.ip_address(found).is_loopback:
             ray.shutdown()
@@ -161,9 +163,9 @@ def _trainer(mode: LaneMode, lanes: int, verify: bool) -> Trainer:
     return Trainer(mode, lanes, verify)
 
 
-def _train(mode: LaneMode, lanes: int, verify: bool, bundle: list[Trial]) -> list[Ended]:
+def _train(mode: LaneMode, lanes: int, verify: bool, bundle: Bundle) -> list[Ended]:
     """The task: everything that a bundle leaves, on the host."""
-    return list(_trainer(mode, lanes, verify).train(bundle))
+    return list(_trainer(mode, lanes, verify).train(bundle.trials, width=bundle.width))
 
 
 def _check(mode: LaneMode, lanes: int, verify: bool, experiments: list[Experiment]) -> None:

@@ -48,8 +48,10 @@ class Recorder:
     ) -> None:
         self._thread.shutdown(wait=True)
         if kind is None:
-            self._raise()
-            self._table()
+            try:
+                self._raise()
+            finally:
+                self._table()
         elif self._written:
             # What ends the sweep is told, not what the disk refuses then.
             with contextlib.suppress(OSError):

@@ -4,12 +4,13 @@ import dataclasses
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from jaxcv.constraints import check
 from jaxcv.errors import UserError
-from jaxcv.experiment import flat_settings
+from jaxcv.experiment import Experiment, flat_settings
 from jaxcv.experiment_json import differences, from_json, to_json
-from jaxcv.files import read_json, write_bytes, write_json
+from jaxcv.files import read_json, remove_leftovers, write_bytes, write_json
 from jaxcv.logs import read_metrics
 from jaxcv.parameters import Parameters
 from jaxcv.parts import PART_TYPES
@@ -80,6 +81,7 @@ def write(sweep: Path, trial: Trial, outcome: Outcome, facts: Mapping[str, Any])
         OSError: the disk is full or the place cannot be written.
     """
     workdir = workdir_of(sweep, trial.number)
+    remove_leftovers(workdir.path)
     write_json(workdir.experiment, to_json(trial.experiment))
     lines = "".join(json.dumps(line) + "\n" for line in outcome.lines)
     write_bytes(workdir.metrics, lines.encode())
@@ -104,7 +106,7 @@ def read(sweep: Path, trial: Trial) -> Finished | None:
             f"{workdir.path} holds a trial with another {', '.join(changed)}; "
             "choose another --workdir or delete it"
         )
-    return Finished(trial, workdir, workdir.record())
+    return Finished(trial, workdir, _record(workdir, trial.experiment))
 
 
 def read_all(sweep: Path, varied: Collection[str]) -> list[Finished]:
@@ -118,11 +120,36 @@ def read_all(sweep: Path, varied: Collection[str]) -> list[Finished]:
         UserError: a file is broken.
     """
     found = []
-    for result in sorted(sweep.glob("trials/[0-9]*/result.json")):
+    results = [path for path in sweep.glob("trials/*/result.json") if path.parent.name.isdigit()]
+    for result in sorted(results, key=lambda path: int(path.parent.name)):
         workdir = Workdir(result.parent)
         experiment = from_json(read_json(workdir.experiment), PART_TYPES)
         values = {name: value for _, name, value, _ in flat_settings(experiment)}
         configuration = {name: values[name] for name in varied}
         trial = Trial(int(result.parent.name), configuration, experiment)
-        found.append(Finished(trial, workdir, workdir.record()))
+        found.append(Finished(trial, workdir, _record(workdir, experiment)))
     return found
+
+
+def _record(workdir: Workdir, experiment: Experiment) -> dict[str, Any]:
+    """The fields of result.json, with all that a sweep reads of them.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    record, score = workdir.record(), experiment.loss.score.name
+    kinds: dict[str, Any] = {
+        "status": Literal["complete", "pruned", "diverged"],
+        **dict.fromkeys(("epochs", "best_epoch", "num_params", "seconds"), float),
+        **dict.fromkeys((f"val_{score}", "images_per_second"), float | None),
+        f"test_{score}": float | None if record.get("status") == "diverged" else float,
+    }
+    for name, kind in kinds.items():
+        try:
+            check(name, record[name], kind)
+        except (KeyError, UserError):
+            raise UserError(
+                f"{workdir.result} is damaged: its {name}; delete it, and the same command trains "
+                "the trial again"
+            ) from None
+    return record

@@ -188,7 +188,8 @@ def _without(configuration: Configuration, name: str, plan: Plan) -> Configurati
 def _wide(values: Sequence[Any]) -> bool:
     """Whether listed values span more than a linear axis can show."""
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-    return len(numbers) == len(values) and min(numbers) > 0 and max(numbers) >= 10 * min(numbers)
+    positive = [v for v in numbers if v > 0]
+    return len(numbers) == len(values) and max(positive, default=0) >= 10 * min(positive, default=1)
 
 
 def _features(
@@ -198,7 +199,7 @@ def _features(
     by_number = {one.trial.number: one for one in trials}
     pictures = {}
     for summary in [s for s in configurations if s.mean is not None][:_FEATURES]:
-        one = next(by_number[n] for n in summary.trials if not by_number[n].diverged)
+        one = next(by_number[n] for n in summary.trials if by_number[n].score is not None)
         found = parameters.read(one.workdir.parameters)
         shape = tuple(found.facts["image_shape"])
         kernel = first_kernel(found.params, shape)

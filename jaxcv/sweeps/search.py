@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from jaxcv.errors import UserError
 from jaxcv.extras import require
-from jaxcv.sweeps.axes import Axis, Choices, Configuration, Span, configurations
+from jaxcv.sweeps.axes import Axis, Choices, Configuration, Span, configurations, every, size_of
 
 if TYPE_CHECKING:
     import optuna
@@ -22,6 +22,9 @@ Strategy = Literal["grid", "random", "qmc", "tpe"]
 # Configurations that are suggested before their scores are told. A part of what a search is, not
 # of the machine that it runs on.
 ROUND = 16
+
+# Suggestions in a row of what has been tried already, after which the sampler is not asked again.
+_REPEATS = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +57,13 @@ class Search:
             raise UserError(f"--search {self.strategy} needs --trials N")
         elif not self.axes:
             raise UserError(f"--search {self.strategy} needs a --set or a --range to search")
+        else:
+            there = size_of(self.axes)
+            if self.configurations > there:
+                raise UserError(
+                    f"--trials {self.configurations} is more than the {there:.0f} different "
+                    "configurations of these lists and ranges"
+                )
 
     @property
     def size(self) -> int:
@@ -94,6 +104,7 @@ class Rounds:
         self._study = in_memory_study(search)
         self._distributions = {n: distribution(axis) for n, axis in search.axes.items()}
         self._asked: list[optuna.Trial] = []
+        self._tried: set[tuple[Any, ...]] = set()
         self._remaining = search.size
 
     def next(self) -> list[dict[str, Any]]:
@@ -105,11 +116,28 @@ class Rounds:
         most = ROUND if self._search.strategy == "tpe" else self._remaining
         count = min(most, self._remaining)
         self._remaining -= count
-        self._asked = [self._study.ask(self._distributions) for _ in range(count)]
+        self._asked = [self._another() for _ in range(count)]
         return [
             {name: _value(axis, trial.params[name]) for name, axis in self._search.axes.items()}
             for trial in self._asked
         ]
+
+    def _another(self) -> "optuna.Trial":
+        """A suggestion that has not been made before: its trials would be copies."""
+        for _ in range(_REPEATS):
+            trial = self._study.ask(self._distributions)
+            if math.isinf(size_of(self._search.axes)) or self._is_new(trial.params):
+                return trial
+            self._study.tell(trial, state=require("optuna", "sweep").trial.TrialState.FAIL)
+        rest = (as_categories(self._search.axes, it) for it in every(self._search.axes))
+        self._study.enqueue_trial(next(params for params in rest if self._is_new(params)))
+        return self._study.ask(self._distributions)
+
+    def _is_new(self, params: Mapping[str, Any]) -> bool:
+        key = tuple(params[name] for name in self._search.axes)
+        known = key in self._tried
+        self._tried.add(key)
+        return not known
 
     def tell(self, found: Sequence[Told]) -> None:
         """What the last round's configurations have come to."""

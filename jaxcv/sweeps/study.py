@@ -57,7 +57,8 @@ class Study:
             before = self._study.user_attrs.get("sweep")
             if before is None and not self._study.get_trials(deepcopy=False):
                 self._study.set_user_attr("sweep", json.dumps(sweep, sort_keys=True))
-            elif before != json.dumps(sweep, sort_keys=True):
+            # As values: 0 and 0.0 are the same sweep.
+            elif before is None or json.loads(before) != json.loads(json.dumps(sweep)):
                 raise UserError(
                     f"--storage {public(url)}: its study {name!r} belongs to another experiment "
                     "or sweep; choose another --storage"
@@ -65,8 +66,11 @@ class Study:
             self._recorded = {
                 trial.user_attrs.get("trial") for trial in self._study.get_trials(deepcopy=False)
             }
-        # A port that is no number is a ValueError.
-        except (sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
+        except (
+            *(sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError),
+            # No driver for such a database; a port that is no number.
+            *(ImportError, RuntimeError, ValueError),
+        ) as error:
             reason = _reason(error).replace(url, public(url))
             raise UserError(f"--storage {public(url)} cannot be opened: {reason[:200]}") from None
 

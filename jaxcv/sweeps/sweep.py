@@ -1,5 +1,6 @@
 """sweep: many trials of an experiment, chosen, trained, written down and compared."""
 
+import contextlib
 import dataclasses
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -85,6 +86,7 @@ def sweep(
             all lanes at once; "auto" is map on a CPU and vmap elsewhere.
         lanes: trials at a time.
         executor: trains them; None for this process, `jaxcv.sweeps.ray_executor.Ray` on a cluster.
+            It has a `lane_mode`, `lanes` and `verify` of its own.
         verify: before the first training on a backend, let it prove that it computes rightly.
         signalled: asked between chunks for a signal's number; at the first that is not 0 the
             sweep ends with `Interrupted`, and what is finished is written down.
@@ -139,6 +141,7 @@ def sweep(
             executor.check(left)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
+    absent = [place for place in (path, *path.parents) if not place.exists()]
     try:
         with locked(path):
             new = not (path / "sweep.json").exists()
@@ -160,6 +163,11 @@ def sweep(
             return _Sweep(path, plan, executor, study, signalled).go(rounds, first)
     except OSError as error:
         raise unwritable(path, error) from None
+    finally:
+        # What was refused leaves no directory behind; one that holds anything is not removed.
+        for place in absent:
+            with contextlib.suppress(OSError):
+                place.rmdir()
 
 
 def _unfinished(path: Path, plan: Plan, first: Sequence[Configuration]) -> list[Experiment]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxcv import UserError
+from jaxcv.sweeps import search as module
 from jaxcv.sweeps.axes import Choices, Span
 from jaxcv.sweeps.search import ROUND, Rounds, Search, Told
 
@@ -56,6 +57,27 @@ def test_more_trials_come_after_those_of_fewer(strategy):
     assert through(search(strategy, 40))[:20] == through(search(strategy, 20))
 
 
+FINITE = {"l2": Choices((0.0, 1e-4, 1e-3)), "hidden": Span(1, 4, whole=True)}
+
+
+@pytest.mark.parametrize("strategy", ["random", "qmc", "tpe"])
+def test_no_configuration_is_tried_twice(strategy):
+    """Twelve are all that there are; the best of them would be drawn again and again."""
+    found = through(search(strategy, 12, FINITE), lambda c: c["l2"] * c["hidden"])
+    assert {(c["l2"], c["hidden"]) for c in found} == {
+        (l2, hidden) for l2 in (0.0, 1e-4, 1e-3) for hidden in (1, 2, 3, 4)
+    }
+    # Those of a smaller search come first here too.
+    few = through(search(strategy, 5, FINITE), lambda c: c["l2"] * c["hidden"])
+    assert few == found[:5]
+
+
+def test_a_sampler_that_repeats_itself_is_not_asked_for_ever(monkeypatch):
+    monkeypatch.setattr(module, "_REPEATS", 1)
+    found = through(search("random", 12, FINITE))
+    assert len({(c["l2"], c["hidden"]) for c in found}) == 12
+
+
 def test_a_log_range_is_drawn_by_ratio():
     rates = [c["learning_rate"] for c in through(search(count=400))]
     # Uniform over four decades: each holds 100 ± 8.7 of 400; five deviations.
@@ -85,6 +107,7 @@ def test_tpe_learns_which_way_is_better_and_to_keep_off_what_diverges(larger):
         (("grid", 3, {"l2": Choices((0.0,))}), "--trials is for"),
         (("random", None), "needs --trials"),
         (("tpe", 3, {}), "needs a --set or a --range"),
+        (("random", 13, FINITE), "--trials 13 is more than the 12 different configurations"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_one_line(arguments, message):

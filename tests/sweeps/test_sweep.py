@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -36,6 +37,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> SweepResult:
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps draw no pictures."""
     monkeypatch.setattr(module, "write_report", lambda *arguments: None)
+
+
+def sweep_again(path: Path) -> SweepResult:
+    return sweep(TINY, AXES, path, seeds=2, verify=False)
 
 
 def bits(result: SweepResult) -> dict[int, str]:
@@ -276,8 +281,12 @@ def test_a_storage_that_cannot_be_opened_is_one_line(url, tmp_path):
         sweep(TINY, {"l2": [0.0]}, tmp_path / "s", storage=url, verify=False)
     assert "\n" not in str(caught.value)
     assert "Background" not in str(caught.value)
-    # The place is free for another sweep.
-    look(tmp_path / "s", make_plan(TINY, AXES))
+    # The place is free for another sweep, and one that was there before is still there.
+    assert not (tmp_path / "s").exists()
+    (tmp_path / "t").mkdir()
+    with pytest.raises(UserError, match="cannot be opened"):
+        sweep(TINY, {"l2": [0.0]}, tmp_path / "t", storage=url, verify=False)
+    assert list((tmp_path / "t").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -289,6 +298,59 @@ def test_a_password_is_not_shown(url, tmp_path):
     assert "secret" not in str(caught.value)
     assert "me:***@" in str(caught.value)
     assert "Background" not in str(caught.value)
+
+
+def test_a_storage_that_takes_nothing_is_one_line(tmp_path, monkeypatch):
+    """An account that may read alone: Optuna has its own name for what the database says."""
+
+    def refused(*arguments, **more):
+        raise optuna.exceptions.StorageInternalError("attempt to write a readonly database")
+
+    monkeypatch.setattr(optuna, "create_study", refused)
+    with pytest.raises(UserError, match="cannot be opened: attempt to write"):
+        sweep(TINY, {"l2": [0.0]}, tmp_path / "s", verify=False)
+    assert not (tmp_path / "s" / "trials").exists()
+
+
+def test_zero_from_python_and_from_the_command_line_are_the_same_sweep(tmp_path, plain):
+    sweep(TINY, {"l2": [0]}, tmp_path / "s", verify=False)
+    sweep(TINY, {"l2": [0.0]}, tmp_path / "s", verify=False)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("status", "fine"), ("seconds", None), ("test_accuracy", None), ("val_accuracy", "high")],
+)
+def test_a_damaged_result_of_a_trial_is_one_line(field, value, whole, tmp_path):
+    path = tmp_path / "s"
+    shutil.copytree(whole.workdir, path)
+    result = path / "trials" / "00003" / "result.json"
+    whole_record = read_json(result)
+    without = {name: v for name, v in whole_record.items() if name != field}
+    for damaged in (whole_record | {field: value}, without):
+        result.write_text(json.dumps(damaged))
+        for again in (sweep_again, report.report_again):
+            with pytest.raises(UserError, match=f"00003.*is damaged: its {field}; delete it"):
+                again(path)
+
+
+def test_what_lies_beside_the_trials_is_none_of_them(whole, tmp_path, monkeypatch):
+    path = tmp_path / "s"
+    shutil.copytree(whole.workdir, path)
+    shutil.copytree(path / "trials" / "00003", path / "trials" / "00003.bak")
+    monkeypatch.setattr(report, "_of_trial", lambda *arguments: {})
+    assert "8 trials" in report.report_again(path).read_text()
+
+
+def test_a_killed_writers_leftovers_go_with_the_next_result(whole, tmp_path, plain):
+    path = tmp_path / "s"
+    shutil.copytree(whole.workdir, path)
+    place = path / "trials" / "00003"
+    (place / "result.json").rename(place / ".result.json.123.tmp")
+    sweep(TINY, AXES, path, seeds=2, verify=False)
+    assert {p.name for p in place.iterdir()} == {
+        "experiment.json", "metrics.jsonl", "result.json", "parameters.msgpack",
+    }  # fmt: skip
 
 
 def test_a_damaged_study_is_one_line(tmp_path):
