@@ -18,6 +18,7 @@ from jaxcv.exits import exits
 from jaxcv.experiment import Experiment
 from jaxcv.flags import parse_experiment
 from jaxcv.logs import read_metrics
+from jaxcv.peers import require_alone
 from jaxcv.plots import compared, save
 from jaxcv.script import RunFlags, run, running_script
 
@@ -36,8 +37,10 @@ def sweep(experiment: Experiment, flags, workdir: Path) -> None:
         here = workdir / f"seed{seed}"
         records.append(run(it, dataclasses.replace(flags, workdir=str(here), resume=True)).record)
         metrics[f"seed {seed}"] = read_metrics(here / "metrics.jsonl")
+    # With --views plain there is one of them.
     for name in ("test_accuracy", "test_accuracy_plain"):
-        print(shown(name, [record[name] for record in records if name in record]))
+        if name in records[0]:
+            print(shown(name, [record[name] for record in records]))
     print(shown("training_pflop", [record["training_pflop"] for record in records]))
     print(shown("seconds", [sum(m["seconds"] for m in lines) for lines in metrics.values()], ".0f"))
     picture = workdir / "cifar10_94_sweep.png"
@@ -49,6 +52,7 @@ def main() -> None:
     path, text = running_script()
     choice = runpy.run_path(str(path.with_name("cifar10_94.py")))["choice"]
     with exits(path.name):
+        require_alone("a sweep")
         experiment, run_flags = choice.chosen(sys.argv[1:], RunFlags)
         flags = dataclasses.make_dataclass(
             "SweepFlags",

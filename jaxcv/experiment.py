@@ -22,6 +22,7 @@ from jaxcv.constraints import (
 )
 from jaxcv.errors import UserError
 from jaxcv.losses import CrossEntropy, Loss
+from jaxcv.metrics import ACCURACY
 from jaxcv.optimizers import Optimizer
 from jaxcv.schedules import Constant, Schedule
 
@@ -32,7 +33,7 @@ Views = Literal["plain", "mirror", "mirror_shift"]
 
 @runtime_checkable
 class Augmentation(Protocol):
-    """A random transformation of a batch of images in [0, 1]."""
+    """A random transformation of a batch of normalised images."""
 
     def __call__(
         self, key: PRNGKeyArray, images: Float[Array, "batch height width channels"]
@@ -143,9 +144,21 @@ class Experiment:
             raise UserError(f"name must be a file's name, not {shown(self.name)}")
         if self.patience is not None and self.validation == 0:
             raise UserError("--patience needs validation images: --validation 0 leaves none")
+        if self.views != "plain" and self.loss.score != ACCURACY:
+            raise UserError(
+                f"--views {self.views} averages what a classifier says; this network draws its "
+                "images again: leave it out"
+            )
+        if 0 < self.epochs % 1 < _LEAST_PART:
+            raise UserError(
+                f"--epochs {self.epochs}: a part of an epoch must be at least {_LEAST_PART} of it"
+            )
 
 
 PARTS = ("model", "optimizer", "loss", "schedule")
+
+# Of an epoch: less would be lost in what float32 knows of the number of steps.
+_LEAST_PART = 0.01
 
 # Fields that decide which numbers go in, not which program is compiled.
 _NOT_COMPILED = {

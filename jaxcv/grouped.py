@@ -46,8 +46,8 @@ class LookaheadSGD(GradientRule):
 
     With the rate η and the factor f of the schedule, w ← w − r·(μ·v + d), v ← μ·v + d and
     d = g + (λ/r₀)·w, where r = η·f and r₀ = η for kernels and for the bias of a whitening layer,
-    both `bias_factor` times that for other biases: a step takes the share f·λ of a weight away,
-    whatever its group.
+    both `bias_factor` times that for other biases: decay adds the share f·λ of a weight to a step,
+    whatever its group, and momentum sums it up as it does gradients.
 
     Every few steps the average a of parameters and running statistics moves,
     a ← a + (1 − α)·(w − a) with α = decay · (share of all steps done)³, and w becomes a (Zhang et
@@ -57,7 +57,7 @@ class LookaheadSGD(GradientRule):
     Attributes:
         learning_rate: step size η
         momentum: how much of the last direction is kept, μ
-        weight_decay: share of a weight that a step at the base rate takes away, λ
+        weight_decay: share of a weight that decay adds to a step at the base rate, λ
         bias_factor: how much faster biases learn
         whitening_epochs: the bias of a whitening layer is frozen from here on
         lookahead_interval: steps between two updates of the average
@@ -152,7 +152,8 @@ class Muon(GradientRule):
     A convolution's momentum, as a matrix [in · rows · columns, out], is brought near the closest
     matrix with orthonormal rows or columns by Newton and Schulz's iteration. Before each step the
     kernel is rescaled to the norm √out: with normalisation behind it only its direction counts, and
-    the rate is then the angle of a step.
+    the rate is then the angle of a step. The momentum is Optax's, a mean of the gradients corrected
+    for its start from zero; the public record's is a sum, and its first steps differ a little.
 
     The others follow w ← w − r·(μ·v + d), v ← μ·v + d, d = g + (λ/r₀)·w as in `LookaheadSGD`, with
     rates of their own. The rate of a whitening layer's bias falls linearly to nothing.
@@ -164,7 +165,7 @@ class Muon(GradientRule):
         dense_learning_rate: step size of dense kernels
         bias_learning_rate: step size of biases
         sgd_momentum: how much of the last direction dense kernels and biases keep, μ
-        weight_decay: share of these weights that a step at the base rate takes away, λ
+        weight_decay: share of these weights that decay adds to a step at the base rate, λ
         whitening_epochs: the bias of a whitening layer is frozen from here on
     """
 

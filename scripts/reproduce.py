@@ -180,8 +180,9 @@ the last epoch (of the best on validation where a script stops early). Made by
 is what the documents print from which the experiment is taken, "Keras" the test accuracy of Keras
 3.15 on TensorFlow with the same settings and images (one seed, last epoch), "paper" what the
 network's paper states. With `--validation 1000` each seed holds out images of its own, the seed
-being the `--data-seed` too: the deviation is of both. Images/s are the fastest run's, on a machine
-that did other work beside: a lower bound.
+being the `--data-seed` too: the deviation is of both. What `cifar10_94` reaches is of six views of
+each test image, the others' of the image alone. Images/s are the fastest run's, on a machine that
+did other work beside: a lower bound.
 
 """
 

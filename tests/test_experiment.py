@@ -14,6 +14,7 @@ from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment, flat_settings, merge, replace_settings, split
 from jaxcv.losses import CrossEntropy
 from jaxcv.optimizers import SGD, Adam, AdamW, Momentum
+from jaxcv.reconstruction import SparseReconstruction
 from jaxcv.schedules import Constant, Piecewise, WarmupCosine
 
 positive = st.floats(1e-6, 1e6)
@@ -170,6 +171,8 @@ def test_merge_takes_arrays():
         (lambda: base(model=models.MLP(features=(0,))), "--features", "(0,)"),
         (lambda: base(model=models.Softmax(num_classes=0)), "--num-classes", "0"),
         (lambda: base(patience=3, validation=0), "--patience", "--validation 0"),
+        (lambda: base(epochs=2.0005), "--epochs", "0.01"),
+        (lambda: base(views="mirror", loss=SparseReconstruction()), "--views", "mirror"),
         (lambda: base(name="../x"), "name", "'../x'"),
         (lambda: base(name=""), "name", "''"),
         (lambda: base(data_dir="a\0b"), "--data-dir", "'a\\x00b'"),

@@ -69,12 +69,12 @@ def contestants(network: Network, peers: Sequence[str], huge_pages: bool) -> lis
 
     Those in bfloat16 follow where the network has them: ours beside PyTorch's autocast.
     """
+    peers = [peer for peer in peers if network.peers is None or peer in network.peers]
     found = [OURS]
     if "pytorch" in peers:
         found += _pytorch(network)
-    if network.classifies:
-        found += [_keras(b) for b in ("tensorflow", "jax") if f"keras-{b}" in peers]
-        found += [Contestant("flax", "", "plain_flax.py")] if "flax" in peers else []
+    found += [_keras(b) for b in ("tensorflow", "jax") if f"keras-{b}" in peers]
+    found += [Contestant("flax", "", "plain_flax.py")] if "flax" in peers else []
     if network.bfloat16:
         found += [
             dataclasses.replace(contestant, precision="bfloat16")

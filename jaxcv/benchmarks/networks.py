@@ -18,7 +18,8 @@ class Network:
         batch_size: images a step
         convolutional: whether the order of the axes matters
         bfloat16: whether it is measured in bfloat16 too
-        classifies: bytes and labels; else numbers alone, in full batches, beside PyTorch alone
+        classifies: bytes and labels; else numbers alone, in full batches
+        peers: those that have it written; None for all
     """
 
     layers: tuple[Layer, ...]
@@ -30,6 +31,7 @@ class Network:
     convolutional: bool = True
     bfloat16: bool = False
     classifies: bool = True
+    peers: tuple[str, ...] | None = None
 
 
 def _resnet(depth: int, width: int = 16) -> tuple[Layer, ...]:
@@ -41,6 +43,15 @@ def _resnet(depth: int, width: int = 16) -> tuple[Layer, ...]:
             layers += [conv(size, inputs, outputs), conv(size, outputs, outputs)]
             inputs = outputs
     return (*layers, dense(inputs, 10))
+
+
+def _speedrun() -> tuple[Layer, ...]:
+    layers, inputs = [Layer(31 * 31, (2, 2, 3, 24), frozen=True)], 24
+    # Before and after the pooling of each group, which drops the last row and column.
+    for outputs, whole, pooled in ((64, 30, 15), (256, 14, 7), (256, 6, 3)):
+        layers += [conv(whole, inputs, outputs), conv(pooled, outputs, outputs)]
+        inputs = outputs
+    return (*layers, dense(256, 10))
 
 
 _CNN = (conv(32, 3, 64), conv(16, 64, 64), dense(64 * 64, 10))
@@ -57,6 +68,7 @@ NETWORKS = {
         batch_size=10_240,
         convolutional=False,
         classifies=False,
+        peers=("pytorch",),
     ),
     "cnn": Network(_CNN, 1e-3, images=2_560, bfloat16=True),
     "cnn_batchnorm": Network(_CNN, 1e-3, images=2_560),
@@ -64,4 +76,6 @@ NETWORKS = {
         (conv(16, 3, 64), conv(8, 64, 64), conv(8, 64, 64), dense(64, 10)), 1e-3, images=5_120
     ),
     "resnet20": Network(_resnet(20), 1e-3, images=1_280, bfloat16=True),
+    # In batches as large as the run's own, an epoch would last a minute.
+    "speedrun": Network(_speedrun(), 1e-3, images=1_000, batch_size=500, peers=("pytorch",)),
 }

@@ -1,8 +1,9 @@
 """Nominal operations of a training step, counted from the shapes of the layers with kernels.
 
 A multiply-add counts as two operations. Training an image takes the forward pass, the gradient of
-each kernel, and the gradient of each layer's input but the first one's. Biases, normalisations,
-activations and the optimizer are left out: they are what a share of the matrix-product rate loses.
+each kernel that is trained, and the gradient of each layer's input but the first one's. Biases,
+normalisations, activations and the optimizer are left out: they are what a share of the
+matrix-product rate loses.
 """
 
 import dataclasses
@@ -16,10 +17,12 @@ class Layer:
     Attributes:
         places: output positions of an image, height × width
         kernel: shape of the kernel, output channels last
+        frozen: whether the kernel stays as it is
     """
 
     places: int
     kernel: tuple[int, ...]
+    frozen: bool = False
 
     @property
     def multiply_adds(self) -> int:
@@ -46,5 +49,6 @@ def forward_operations(layers: Sequence[Layer]) -> int:
 
 
 def training_operations(layers: Sequence[Layer]) -> int:
-    """Operations of an image's share of a training step: three passes, but two for the first."""
-    return 3 * forward_operations(layers) - 2 * layers[0].multiply_adds
+    """Operations of an image's share of a training step."""
+    kernels = [layer for layer in layers if not layer.frozen]
+    return sum(map(forward_operations, (layers, kernels, layers[1:])))

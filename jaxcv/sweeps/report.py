@@ -226,11 +226,12 @@ def _of_trial(directory: Path, best: Finished) -> dict[str, Path]:
             paths = sorted(directory.glob("*.png"))
             return {path.stem.replace("_", " "): path for path in paths}
         program = program.with_numbers(experiment)
+        trained = found.params, found.batch_stats
         finished = Pictured(
             dataset=dataset,
             params=found.params,
-            predictions=program.predictions(found.params, found.batch_stats, dataset.test),
-            totals=jax.device_get(program.evaluate(found.params, found.batch_stats, "test")),
+            predictions=program.predictions(*trained, dataset.test, experiment.views),
+            totals=jax.device_get(program.evaluate(*trained, "test", experiment.views)),
             metrics=best.lines(),
             best_epoch=best.record["best_epoch"],
         )

@@ -1,3 +1,4 @@
+import dataclasses
 import importlib
 import math
 
@@ -5,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxcv import runtime
+from jaxcv import operations, runtime
 from jaxcv.benchmarks.networks import NETWORKS
 from jaxcv.benchmarks.operations import conv, dense, forward_operations, training_operations
 
@@ -16,6 +17,9 @@ def test_a_multiply_add_is_two_operations():
     assert forward_operations(layers) == of_conv + of_dense
     # The first layer's input needs no gradient.
     assert training_operations(layers) == 2 * of_conv + 3 * of_dense
+    # Nor does a kernel that is not trained.
+    frozen = dataclasses.replace(layers[0], frozen=True)
+    assert training_operations([frozen, layers[1]]) == of_conv + 3 * of_dense
 
 
 def test_the_operations_of_the_networks():
@@ -40,10 +44,19 @@ def test_the_layers_are_those_of_the_network_that_is_trained(ours, name):
     network, model = NETWORKS[name], ours.MODELS[name]
     images = jax.ShapeDtypeStruct((1, *network.image_shape), np.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0), images)
-    shapes = [leaf.shape for leaf in jax.tree.leaves(variables["params"]) if leaf.ndim > 1]
-    assert sorted(shapes) == sorted(layer.kernel for layer in network.layers)
+    for kind, frozen in (("params", False), ("batch_stats", True)):
+        shapes = [leaf.shape for leaf in jax.tree.leaves(variables.get(kind, {})) if leaf.ndim > 1]
+        layers = [layer for layer in network.layers if layer.frozen is frozen]
+        assert sorted(shapes) == sorted(layer.kernel for layer in layers)
     cost = jax.jit(model.apply).lower(variables, images).cost_analysis()
     assert cost is not None
     # XLA counts additions and comparisons too, and leaves out products with padding.
     nominal = forward_operations(network.layers)
     assert math.isclose(cost["flops"], nominal, rel_tol=0.12)
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if NETWORKS[name].classifies])
+def test_two_ways_of_counting_what_training_takes(ours, name):
+    network = NETWORKS[name]
+    counted = operations.training_operations(ours.MODELS[name], network.image_shape)
+    assert counted == training_operations(network.layers)

@@ -34,6 +34,7 @@ MODELS = {
     "cnn_batchnorm": models.CNNBatchNorm(),
     "cnn_global_pool": models.CNNGlobalPool(),
     "resnet20": models.ResNet(depth=20),
+    "speedrun": models.Speedrun(),
 }
 
 
