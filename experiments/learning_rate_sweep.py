@@ -24,7 +24,7 @@ def search() -> None:
     path, text = running_script()
     rates = {"learning_rate": Span(1e-5, 1e-1, log=True)}
     it, axes, flags = read(sys.argv[1:], named(experiment, path.stem), path.name, text, rates)
-    if isinstance(axes["learning_rate"], Span):
+    if any(isinstance(axis, Span) for axis in axes.values()):
         flags = dataclasses.replace(flags, trials=flags.trials or COARSE)
     coarse = perform(it, axes, flags, below="coarse")
     if coarse.best is None:

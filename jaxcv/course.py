@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 
 from jaxcv.experiment import Experiment
 from jaxcv.metrics import require_finite, require_sane
+from jaxcv.schedules import total_steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,12 +69,14 @@ class Course:
     best: Best | None = None
     converged: bool = False
 
-    def over(self, epoch: int) -> bool:
+    def over(self, epoch: int, steps_per_epoch: int) -> bool:
         """Whether nothing is left to do after so many epochs.
 
         All are done, or patience has run out, or the optimizer has converged.
         """
-        if epoch >= self.experiment.epochs or self.converged:
+        # By steps: a part of an epoch may be too small for one.
+        total = int(total_steps(steps_per_epoch, float(self.experiment.epochs)))
+        if epoch * steps_per_epoch >= total or self.converged:
             return True
         patience, best = self.experiment.patience, self.best
         return patience is not None and best is not None and epoch - best.epoch >= patience

@@ -146,19 +146,12 @@ class Experiment:
             raise UserError("--patience needs validation images: --validation 0 leaves none")
         if self.views != "plain" and self.loss.score != ACCURACY:
             raise UserError(
-                f"--views {self.views} averages what a classifier says; this network draws its "
-                "images again: leave it out"
-            )
-        if 0 < self.epochs % 1 < _LEAST_PART:
-            raise UserError(
-                f"--epochs {self.epochs}: a part of an epoch must be at least {_LEAST_PART} of it"
+                f"--views {self.views} is for losses whose score is the accuracy; this one's is "
+                f"the {self.loss.score.name}: leave it out"
             )
 
 
 PARTS = ("model", "optimizer", "loss", "schedule")
-
-# Of an epoch: less would be lost in what float32 knows of the number of steps.
-_LEAST_PART = 0.01
 
 # Fields that decide which numbers go in, not which program is compiled.
 _NOT_COMPILED = {

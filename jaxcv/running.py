@@ -156,7 +156,7 @@ class Run:
         steps = self.program.steps_per_epoch
         standing = dataclasses.replace(begun, state=state)
         pace, throughput = Pace(), Throughput()
-        while not self.course.over(epoch):
+        while not self.course.over(epoch, steps):
             state, record = self.train_epoch(state, epoch, spent, pace, progress)
             epoch, spent = epoch + 1, 0.0
             throughput = throughput.after(record)

@@ -4,8 +4,8 @@
     python scripts/overhead.py --trials 50 --epochs 300
 
 A sweep of softmax_adam on the digits over random learning rates, as `jaxcv sweep` trains it on this
-machine. Everything outside of the compiled train chunk and evaluation counts: compiling, choosing
-and shuffling, files, the study's database, the table and the page.
+machine. What counts is everything but training and evaluating an epoch: compiling, choosing, files,
+the study's database, the table and the page.
 """
 
 import dataclasses

@@ -49,11 +49,19 @@ def test_parameters_are_copied_only_where_they_are_the_best():
 
 def test_a_run_is_over_after_its_epochs_or_when_patience_runs_out():
     course = followed(Course(EXPERIMENT), [3, 6, 5, 5])
-    assert not course.over(8)
-    assert course.over(9)
+    assert not course.over(8, 4)
+    assert course.over(9, 4)
     patient = Course(dataclasses.replace(EXPERIMENT, patience=2), course.best)
-    assert not patient.over(3)
-    assert patient.over(4)
+    assert not patient.over(3, 4)
+    assert patient.over(4, 4)
+
+
+@pytest.mark.parametrize(("part", "steps"), [(0.0005, 1), (0.01, 2), (0.0001, 1000), (0.25, 4)])
+def test_a_part_of_an_epoch_without_a_step_is_none(part, steps):
+    begun = Course(dataclasses.replace(EXPERIMENT, epochs=2 + part))
+    assert not begun.over(1, steps)
+    assert begun.over(2, steps) == (part * steps < 1e-3)
+    assert begun.over(3, steps)
 
 
 def test_the_line_of_an_epoch():

@@ -171,7 +171,6 @@ def test_merge_takes_arrays():
         (lambda: base(model=models.MLP(features=(0,))), "--features", "(0,)"),
         (lambda: base(model=models.Softmax(num_classes=0)), "--num-classes", "0"),
         (lambda: base(patience=3, validation=0), "--patience", "--validation 0"),
-        (lambda: base(epochs=2.0005), "--epochs", "0.01"),
         (lambda: base(views="mirror", loss=SparseReconstruction()), "--views", "mirror"),
         (lambda: base(name="../x"), "name", "'../x'"),
         (lambda: base(name=""), "name", "''"),

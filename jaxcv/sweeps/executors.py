@@ -75,13 +75,13 @@ class Local:
         """Trains bundle after bundle: the same ones, whatever an earlier start has finished."""
         if self._pruning is not None:
             self._pruning.begin(trials)
-        for bundle, width in bundles(trials, self._lanes):
+        for bundle in bundles(trials, self._lanes):
             done = {t.number: finished[t.number] for t in bundle if t.number in finished}
             left = [trial for trial in bundle if trial.number not in done]
             if self._pruning is None:
-                yield from self._trainer.train(left, signalled, width=width)
+                yield from self._trainer.train(left, signalled)
             else:
                 at_once = self._trainer.mode == "vmap"
                 decisions = BundlePruning(self._pruning, bundle, done, at_once)
-                yield from self._trainer.train(left, signalled, decisions.after, width)
+                yield from self._trainer.train(left, signalled, decisions.after)
                 decisions.close()

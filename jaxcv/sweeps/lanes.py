@@ -101,7 +101,7 @@ class Lane:
         else:
             self.lines.append(record)
             self.throughput = self.throughput.after(record)
-        over = self.diverged or self.course.over(numbers.epoch)
+        over = self.diverged or self.course.over(numbers.epoch, steps)
         if not self.diverged:
             score = self.lines[-1][f"val_{self.experiment.loss.score.name}"]
             self.pruned = self._prunes(numbers.epoch, score, over)

@@ -14,7 +14,7 @@ from jaxcv.experiment_json import differences, from_json, to_json
 from jaxcv.files import read_json, remove_leftovers, write_json
 from jaxcv.locks import NAME
 from jaxcv.parts import PART_TYPES
-from jaxcv.sweeps.axes import Axis, Choices, Span, as_axes
+from jaxcv.sweeps.axes import Axis, Choices, Span, as_axes, size_of
 from jaxcv.sweeps.pruning import Pruner
 from jaxcv.sweeps.search import Search, Strategy
 from jaxcv.workdirs import FREE
@@ -108,6 +108,11 @@ def make_plan(
     ranges = [name for name, axis in known.items() if isinstance(axis, Span)]
     if search is None:
         search = "grid" if trials is None and not ranges else "random"
+    if trials is not None and known and trials > size_of(known):
+        raise UserError(
+            f"--trials {trials} is more than the {size_of(known):.0f} different configurations of "
+            "these lists and ranges"
+        )
     larger = experiment.loss.score.larger_is_better
     return Plan(
         experiment,

@@ -19,7 +19,7 @@ from jaxcv.sweeps.executors import Ended
 from jaxcv.sweeps.lanes import Stopped
 from jaxcv.sweeps.records import Finished
 from jaxcv.sweeps.trainer import LaneMode, Trainer
-from jaxcv.sweeps.trials import Bundle, Trial, bundles
+from jaxcv.sweeps.trials import Trial, bundles
 
 # A node may die under a task, and so may the next one.
 _RETRIES = 10
@@ -77,6 +77,8 @@ class Ray:
         signalled: Callable[[], int],
     ) -> Iterator[Ended]:
         """Trains all bundles at once, as far as the cluster has room."""
+        # Whatever is left of the round: the same program then, with the same bits.
+        width = min(self._lanes, len(trials))
         trials = [trial for trial in trials if trial.number not in finished]
         if not trials:
             return
@@ -84,16 +86,15 @@ class Ray:
         resources = ray.cluster_resources()
         kind = next((kind for kind in ("GPU", "TPU") if resources.get(kind)), "CPU")
         workers = max(1, int(resources.get(kind, 1)))
-        lanes = max(1, min(self._lanes, math.ceil(len(trials) / workers)))
-        # Without end: a worker with a GPU would be given up after each task, its programs with it.
-        wanted: dict[str, Any] = {"num_cpus": 1, "max_calls": 0}
+        lanes = max(1, min(width, math.ceil(len(trials) / workers)))
+        wanted: dict[str, Any] = {"num_cpus": 1}
         if kind == "GPU":
             wanted["num_gpus"] = 1
         elif kind == "TPU":
             wanted["resources"] = {"TPU": 1}
         task = ray.remote(max_retries=_RETRIES, **wanted)(_train)
         pending = [
-            task.remote(self._mode, self._lanes, self._verify, bundle)
+            task.remote(self._mode, width, self._verify, bundle)
             for bundle in bundles(trials, lanes)
         ]
         try:
@@ -163,9 +164,9 @@ def _trainer(mode: LaneMode, lanes: int, verify: bool) -> Trainer:
     return Trainer(mode, lanes, verify)
 
 
-def _train(mode: LaneMode, lanes: int, verify: bool, bundle: Bundle) -> list[Ended]:
+def _train(mode: LaneMode, lanes: int, verify: bool, bundle: list[Trial]) -> list[Ended]:
     """The task: everything that a bundle leaves, on the host."""
-    return list(_trainer(mode, lanes, verify).train(bundle.trials, width=bundle.width))
+    return list(_trainer(mode, lanes, verify).train(bundle))
 
 
 def _check(mode: LaneMode, lanes: int, verify: bool, experiments: list[Experiment]) -> None:

@@ -149,7 +149,7 @@ def _record(workdir: Workdir, experiment: Experiment) -> dict[str, Any]:
             check(name, record[name], kind)
         except (KeyError, UserError):
             raise UserError(
-                f"{workdir.result} is damaged: its {name}; delete it, and the same command trains "
-                "the trial again"
+                f"{workdir.result} is damaged: its {name}; delete it, and the sweep's command "
+                "trains the trial again"
             ) from None
     return record

@@ -188,6 +188,8 @@ def _without(configuration: Configuration, name: str, plan: Plan) -> Configurati
 def _wide(values: Sequence[Any]) -> bool:
     """Whether listed values span more than a linear axis can show."""
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    if all(isinstance(v, int) for v in numbers) and 0 in numbers:
+        return False  # seeds
     positive = [v for v in numbers if v > 0]
     return len(numbers) == len(values) and max(positive, default=0) >= 10 * min(positive, default=1)
 

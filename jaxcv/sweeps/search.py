@@ -57,13 +57,6 @@ class Search:
             raise UserError(f"--search {self.strategy} needs --trials N")
         elif not self.axes:
             raise UserError(f"--search {self.strategy} needs a --set or a --range to search")
-        else:
-            there = size_of(self.axes)
-            if self.configurations > there:
-                raise UserError(
-                    f"--trials {self.configurations} is more than the {there:.0f} different "
-                    "configurations of these lists and ranges"
-                )
 
     @property
     def size(self) -> int:

@@ -58,7 +58,7 @@ class Study:
             if before is None and not self._study.get_trials(deepcopy=False):
                 self._study.set_user_attr("sweep", json.dumps(sweep, sort_keys=True))
             # As values: 0 and 0.0 are the same sweep.
-            elif before is None or json.loads(before) != json.loads(json.dumps(sweep)):
+            elif not isinstance(before, str) or json.loads(before) != json.loads(json.dumps(sweep)):
                 raise UserError(
                     f"--storage {public(url)}: its study {name!r} belongs to another experiment "
                     "or sweep; choose another --storage"

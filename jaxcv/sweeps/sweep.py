@@ -129,6 +129,8 @@ def sweep(
         pruning = None
         if pruner != "none":
             pruning = Pruning(pruner, plan.longest, experiment.loss.score.larger_is_better)
+        # More lanes than trials would compute copies.
+        lanes = min(lanes, plan.total)
         executor = Local(Trainer(lane_mode, lanes, verify, note=print), lanes, pruning)
     elif pruner != "none":
         raise UserError("--pruner compares trials while they train: it is for --executor local")

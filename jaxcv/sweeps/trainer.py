@@ -38,7 +38,7 @@ class Trainer:
 
     Args:
         mode: how lanes advance.
-        lanes: at a time under `vmap`, at most; halved when an allocation is refused.
+        lanes: of the compiled program under `vmap`; halved when an allocation is refused.
         verify: before the first training on a backend, let it prove that it computes rightly.
         note: is told what a user should know.
     """
@@ -51,7 +51,7 @@ class Trainer:
         note: Callable[[str], None] = lambda line: None,
     ):
         self._mode: LaneMode = mode
-        self._most = lanes
+        self._width = lanes
         self._verify = verify
         self._note = note
         self._dataset = functools.lru_cache(maxsize=2)(load)
@@ -102,7 +102,6 @@ class Trainer:
         bundle: Sequence[Trial],
         signalled: Callable[[], int] = lambda: 0,
         watch: Watch = never,
-        width: int | None = None,
     ) -> Iterator[tuple[Trial, Outcome, dict[str, Any]]]:
         """Trains the trials of a bundle, which may be empty.
 
@@ -110,7 +109,6 @@ class Trainer:
             bundle: trials that share their programs and their number of epochs.
             signalled: asked between chunks; what is not 0 stops everything.
             watch: told a trial's number and its score after each epoch, says whether to give it up.
-            width: lanes that the program is compiled for under `vmap`; None for as many as go.
 
         Yields:
             Each trial, its experiment as the data have it, with what it leaves, and the facts that
@@ -142,15 +140,13 @@ class Trainer:
             def told(i: int, epoch: int, score: float, over: bool) -> bool:
                 return watch(numbers[i], epoch, score, over)
 
-            at_once = functools.partial(self._together, width or self._most)
-            train = in_turn if self.mode == "map" else at_once
+            train = in_turn if self.mode == "map" else self._together
             outcomes = train(program, dataset, experiments, signalled, told)
             for trial, experiment, outcome in zip(bundle, experiments, outcomes, strict=True):
                 yield trial._replace(experiment=experiment), outcome, facts
 
     def _together(
         self,
-        width: int,
         program: Program,
         dataset: Dataset,
         experiments: Sequence[Experiment],
@@ -160,20 +156,19 @@ class Trainer:
         """All at once, or in halves where the device has no room for so many."""
         done = 0
         while done < len(experiments):
-            width = min(width, self._most)
-            some = experiments[done : done + width]
+            some = experiments[done : done + self._width]
             watched = functools.partial(lambda first, i, *told: watch(first + i, *told), done)
             try:
-                outcomes = list(together(program, dataset, some, signalled, width, watched))
+                outcomes = list(together(program, dataset, some, signalled, self._width, watched))
             except jax.errors.JaxRuntimeError as error:
                 if "RESOURCE_EXHAUSTED" not in str(error):
                     raise
-                if width == 1:
+                if self._width == 1:
                     raise UserError(
                         "the device has no room for a single trial; try a smaller --batch-size"
                     ) from None
-                self._most = width // 2
-                self._note(f"no room for so many lanes; going on with {self._most} at a time")
+                self._width //= 2
+                self._note(f"no room for so many lanes; going on with {self._width} at a time")
                 continue
             yield from outcomes
             done += len(outcomes)

@@ -5,7 +5,6 @@ import itertools
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from jaxcv.constraints import Epochs
 from jaxcv.experiment import Experiment, split
 from jaxcv.sweeps.axes import Configuration, configured
 
@@ -65,30 +64,15 @@ def program_of(experiment: Experiment) -> Hashable:
     return static, data_of(experiment)
 
 
-class Bundle(NamedTuple):
-    """Trials that are trained together.
-
-    Attributes:
-        trials: they share their programs and their number of epochs.
-        width: of the largest bundle with these programs: lanes that they are compiled for.
-    """
-
-    trials: list[Trial]
-    width: int
-
-
-def bundles(trials: Sequence[Trial], lanes: int) -> Iterator[Bundle]:
-    """Bundles of at most so many trials.
+def bundles(trials: Sequence[Trial], lanes: int) -> Iterator[list[Trial]]:
+    """Trials that share their programs and their number of epochs, at most so many at once.
 
     What may share a program stays together, so that each is loaded once.
     """
-    groups: dict[tuple[Hashable, Epochs], list[Trial]] = {}
+    groups: dict[Hashable, list[Trial]] = {}
     for trial in trials:
         key = (program_of(trial.experiment), trial.experiment.epochs)
         groups.setdefault(key, []).append(trial)
-    widths: dict[Hashable, int] = {}
-    for (program, _), group in groups.items():
-        widths[program] = max(widths.get(program, 0), min(lanes, len(group)))
-    for (program, _), group in groups.items():
+    for group in groups.values():
         for start in range(0, len(group), lanes):
-            yield Bundle(group[start : start + lanes], widths[program])
+            yield group[start : start + lanes]

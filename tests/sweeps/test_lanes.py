@@ -6,7 +6,6 @@ import itertools
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -27,13 +26,11 @@ from jaxcv import (
 )
 from jaxcv.programs import Program, prepare
 from jaxcv.results import params_sha256
-from jaxcv.sweeps import records, trainer
-from jaxcv.sweeps.executors import Local
+from jaxcv.sweeps import trainer
 from jaxcv.sweeps.in_turn import in_turn
 from jaxcv.sweeps.lanes import Stopped
 from jaxcv.sweeps.together import together
 from jaxcv.sweeps.trials import Trial
-from jaxcv.workdirs import Workdir
 from tests import tiny
 
 DATA = tiny.dataset()
@@ -229,24 +226,6 @@ def test_lanes_are_halved_where_there_is_no_room(monkeypatch):
     assert len({outcome.record["params_sha256"] for _, outcome, _ in found}) == 3
     assert widths == [4, 2, 1, 1, 1]
     assert len(notes) == 2
-
-
-def test_few_trials_are_few_lanes(monkeypatch):
-    real, widths = trainer.together, []
-
-    def told(program, dataset, experiments, signalled, width, watch):
-        widths.append((len(experiments), width))
-        return real(program, dataset, experiments, signalled, width, watch)
-
-    monkeypatch.setattr(trainer, "together", told)
-    base = Experiment(model=models.MLP((8,)), optimizer=Adam(), epochs=1)
-    trials = [Trial(i, {}, dataclasses.replace(base, seed=i)) for i in range(5)]
-    executor = Local(trainer.Trainer("vmap", 16, verify=False), 16)
-    assert len(list(executor.run(trials, {}, lambda: 0))) == 5
-    # After a stop the program is the same one, with the same bits.
-    done = {number: records.Finished(trials[number], Workdir(Path()), {}) for number in (0, 3)}
-    assert len(list(executor.run(trials, done, lambda: 0))) == 3
-    assert widths == [(5, 5), (3, 5)]
 
 
 @pytest.mark.every_script

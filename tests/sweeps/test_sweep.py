@@ -9,13 +9,13 @@ from pathlib import Path
 import optuna
 import pytest
 
-from jaxcv import Adam, Experiment, UserError, cli, load, models
+from jaxcv import Adam, Experiment, SparseReconstruction, UserError, cli, load, models
 from jaxcv.exits import Interrupted
 from jaxcv.files import read_json
 from jaxcv.fitting import fit
 from jaxcv.logs import read_metrics
 from jaxcv.results import params_sha256
-from jaxcv.sweeps import records, report
+from jaxcv.sweeps import records, report, trainer
 from jaxcv.sweeps import sweep as module
 from jaxcv.sweeps.axes import Span
 from jaxcv.sweeps.plan import claim, look, make_plan, read_plan
@@ -300,6 +300,23 @@ def test_a_password_is_not_shown(url, tmp_path):
     assert "Background" not in str(caught.value)
 
 
+def test_few_trials_are_few_lanes(tmp_path, plain, monkeypatch):
+    """Two where sixteen would go: fourteen copies would be computed for nothing."""
+    real, widths = trainer.together, []
+
+    def told(program, dataset, experiments, signalled, width, watch):
+        widths.append((len(experiments), width))
+        return real(program, dataset, experiments, signalled, width, watch)
+
+    monkeypatch.setattr(trainer, "together", told)
+    path = tmp_path / "s"
+    sweep(TINY, {"l2": [0.0, 1e-4]}, path, lane_mode="vmap", verify=False)
+    # What is left after a stop goes through the same program.
+    shutil.rmtree(path / "trials" / "00001")
+    sweep(TINY, {"l2": [0.0, 1e-4]}, path, lane_mode="vmap", verify=False)
+    assert widths == [(2, 2), (1, 2)]
+
+
 def test_a_storage_that_takes_nothing_is_one_line(tmp_path, monkeypatch):
     """An account that may read alone: Optuna has its own name for what the database says."""
 
@@ -405,6 +422,14 @@ def test_seeds_begin_with_the_experiments_own():
     assert make_plan(TINY, {}, seeds=3).seeds == (0, 1, 2)
     assert make_plan(dataclasses.replace(TINY, seed=5), {}, seeds=3).seeds == (5, 6, 7)
     assert make_plan(dataclasses.replace(TINY, seed=5), {}).seeds == (5,)
+
+
+def test_more_trials_than_configurations_are_refused():
+    it = Experiment(model=models.Autoencoder(), loss=SparseReconstruction(), optimizer=Adam())
+    axes = {"hidden": Span(1, 4), "decay": [0.0, 1e-4, 1e-3]}
+    assert make_plan(it, axes, trials=12).total == 12
+    with pytest.raises(UserError, match="--trials 13 is more than the 12 different"):
+        make_plan(it, axes, trials=13)
 
 
 def test_seeds_are_said_once():
