@@ -126,6 +126,15 @@ def test_half_precision_is_rounded_once(rng, dtype):
     assert gradient.dtype == x.dtype
 
 
+def test_the_gradient_of_a_scale_is_of_its_type(rng):
+    x = jnp.asarray(rng.standard_normal((8, 3)), jnp.float32)
+    scale, bias = jnp.ones(3, jnp.bfloat16), jnp.zeros(3, jnp.bfloat16)
+    start = jnp.zeros(3), jnp.ones(3)
+    _, pull = jax.vjp(lambda s, b: batch_norm(x, s, b, *start)[0], scale, bias)
+    dscale, dbias = pull(x)
+    assert (dscale.dtype, dbias.dtype) == (jnp.bfloat16, jnp.bfloat16)
+
+
 def test_double_precision_stays(rng):
     with jax.enable_x64(True):
         x = rng.standard_normal((5, 3))

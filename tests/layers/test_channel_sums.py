@@ -34,3 +34,13 @@ def test_computed_once_changes_nothing(rng):
     y, pull = jax.vjp(computed_once, x)
     np.testing.assert_array_equal(y, x)
     np.testing.assert_array_equal(pull(2 * x)[0], 2 * x)
+
+
+def test_computed_once_is_nothing_elsewhere():
+    x = jax.ShapeDtypeStruct((3, 4), np.float32)
+
+    def waits(platform):
+        exported = jax.export.export(jax.jit(computed_once), platforms=[platform])(x)
+        return "optimization_barrier" in exported.mlir_module()
+
+    assert (waits("cpu"), waits("cuda"), waits("tpu")) == (True, False, False)

@@ -65,6 +65,10 @@ def test_windows_of_more_members_than_a_byte_counts(rng):
     _, pull = jax.vjp(lambda x: ops.max_pool2d(x, 17), x)
     expected = reference.max_pool2d_backward(dy, x, 17)
     np.testing.assert_array_equal(pull(jnp.asarray(dy, jnp.float32))[0], expected)
+    # 257 members, the last of them the largest: one more than a byte has numbers.
+    line = jnp.arange(257, dtype=jnp.float32).reshape(1, 1, 257, 1)
+    _, pull = jax.vjp(lambda x: ops.max_pool2d(x, (1, 257)), line)
+    np.testing.assert_array_equal(pull(jnp.ones((1, 1, 1, 1)))[0].ravel(), np.arange(257) == 256)
 
 
 def test_padding_counts_as_zeros_in_the_mean():

@@ -66,6 +66,8 @@ def test_the_layer_is_the_one_of_flax(rng):
 @pytest.mark.parametrize(
     ("x", "kernel", "dimensions"),
     [
+        ((TALL, 3), (2, 3), (((1,), (1,)), ((), ()))),  # a kernel turned round
+        ((TALL, 2, 3), (3, 2), (((2,), (0,)), ((), ()))),  # images of rows
         ((TALL - 1, 3), (3, 2), (((1,), (0,)), ((), ()))),  # few rows
         ((TALL, 300), (300, 300), (((1,), (0,)), ((), ()))),  # a large kernel
         ((3, TALL), (3, 2), (((0,), (0,)), ((), ()))),
@@ -75,11 +77,46 @@ def test_the_layer_is_the_one_of_flax(rng):
 )
 def test_anything_else_is_left_to_lax(x, kernel, dimensions):
     arguments = [jax.ShapeDtypeStruct(shape, np.float32) for shape in (x, kernel)]
+    assert traced(ops.dot_general, arguments, dimensions, precision="highest") == traced(
+        lax.dot_general, arguments, dimensions, precision="highest"
+    )
 
-    def traced(dot_general):
-        return str(jax.make_jaxpr(lambda a, b: dot_general(a, b, dimensions))(*arguments))
 
-    assert traced(ops.dot_general) == traced(lax.dot_general)
+def traced(dot_general, arguments, dimensions, **options):
+    return str(jax.make_jaxpr(lambda a, b: dot_general(a, b, dimensions, **options))(*arguments))
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "options"),
+    [
+        (("int32", "int32"), {}),
+        (("float32", "bfloat16"), {}),
+        (("bfloat16", "bfloat16"), {"preferred_element_type": jnp.float32}),
+        (("float32", "float32"), {"out_sharding": None}),
+    ],
+    ids=str,
+)
+def test_other_types_are_left_to_lax(dtypes, options):
+    shapes, dimensions = ((TALL, 3), (3, 2)), (((1,), (0,)), ((), ()))
+    arguments = [jax.ShapeDtypeStruct(*both) for both in zip(shapes, dtypes, strict=True)]
+    theirs = traced(lax.dot_general, arguments, dimensions, **options)
+    ours = traced(ops.dot_general, arguments, dimensions, **options)
+    # What is said to be nothing is no other product.
+    assert (ours == theirs) == ("out_sharding" not in options)
+
+
+@pytest.mark.parametrize("precision", [lax.Precision.HIGHEST, lax.Precision.HIGH])
+def test_every_product_has_the_precision_that_is_asked_for(precision):
+    arguments = [jax.ShapeDtypeStruct(s, np.float32) for s in ((TALL, 6), (6, 3), (TALL, 3))]
+
+    def asked(*arrays):
+        return gradients(*arrays, functools.partial(ops.dot_general, precision=precision))
+
+    for platform in ("cpu", "cuda"):
+        exported = jax.export.export(jax.jit(asked), platforms=[platform])(*arguments)
+        text = exported.mlir_module()
+        assert text.count("stablehlo.dot_general") == 3
+        assert text.count(f"precision = [{precision}, {precision}]") == 3
 
 
 def test_accelerators_are_given_the_plain_products():
