@@ -98,7 +98,9 @@ def traced(dot_general, arguments, dimensions, **options):
 )
 def test_other_types_are_left_to_lax(dtypes, options):
     shapes, dimensions = ((TALL, 3), (3, 2)), (((1,), (0,)), ((), ()))
-    arguments = [jax.ShapeDtypeStruct(*both) for both in zip(shapes, dtypes, strict=True)]
+    arguments = [
+        jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)
+    ]
     theirs = traced(lax.dot_general, arguments, dimensions, **options)
     ours = traced(ops.dot_general, arguments, dimensions, **options)
     # What is said to be nothing is no other product.
