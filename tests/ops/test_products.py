@@ -111,8 +111,8 @@ def test_other_types_are_left_to_lax(dtypes, options):
 def test_every_product_has_the_precision_that_is_asked_for(precision):
     arguments = [jax.ShapeDtypeStruct(s, np.float32) for s in ((TALL, 6), (6, 3), (TALL, 3))]
 
-    def asked(*arrays):
-        return gradients(*arrays, functools.partial(ops.dot_general, precision=precision))
+    def asked(x, kernel, dy):
+        return gradients(x, kernel, dy, functools.partial(ops.dot_general, precision=precision))
 
     for platform in ("cpu", "cuda"):
         exported = jax.export.export(jax.jit(asked), platforms=[platform])(*arguments)
