@@ -54,6 +54,16 @@ def test_what_never_varies_is_not_magnified(rng):
     assert np.abs(kernel).max() <= 1.001 * EPSILON**-0.5
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_the_layer_computes_in_the_type_of_the_images(rng, dtype):
+    images = jnp.asarray(correlated(rng, 3), dtype)
+    layer = Whitening()
+    variables: Any = layer.init(jax.random.key(0), images)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    y: Any = layer.apply(variables, images)
+    assert y.dtype == dtype
+
+
 def test_the_layer_trains_its_bias_alone(rng):
     images = jnp.asarray(correlated(rng, 5), jnp.float32)
     layer = Whitening()
