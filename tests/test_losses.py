@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcv.losses import CrossEntropy, cross_entropy, cross_entropy_per_example, l2_penalty
+from jaxcv.losses import (
+    CrossEntropy,
+    SummedCrossEntropy,
+    cross_entropy,
+    cross_entropy_per_example,
+    l2_penalty,
+)
 
 
 def numpy_cross_entropy(logits, labels, smoothing):
@@ -118,6 +124,12 @@ def test_the_objective_is_the_mean_and_half_the_squared_kernels():
     params = {"d": {"kernel": jnp.asarray([2.0, 1.0]), "bias": jnp.asarray([9.0])}}
     assert float(CrossEntropy().objective(totals, params)) == 1.5
     assert float(CrossEntropy(l2=0.1).objective(totals, params)) == pytest.approx(1.5 + 0.25)
+
+
+def test_the_objective_may_be_the_sum():
+    params = {"layer": {"kernel": jnp.asarray([1.0, 2.0]), "bias": jnp.asarray([9.0])}}
+    totals = {"loss": jnp.float32(6.0), "count": jnp.int32(3)}
+    assert float(SummedCrossEntropy(l2=0.2).objective(totals, params)) == pytest.approx(6.5)
 
 
 def test_totals_of_two_batches_combine_to_those_of_both(rng):

@@ -54,6 +54,13 @@ def test_what_never_varies_is_not_magnified(rng):
     assert np.abs(kernel).max() <= 1.001 * EPSILON**-0.5
 
 
+def test_what_never_varies_is_not_blown_up_without_end():
+    """Without variance a filter is an eigenvector over √(5e-4), as in the public record."""
+    kernel = whitening_kernel(jnp.zeros((4, 5, 5, 3)))
+    norms = np.sqrt(np.sum(np.square(kernel), axis=(0, 1, 2)))
+    np.testing.assert_allclose(norms, np.full(24, 1 / np.sqrt(5e-4)), rtol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_the_layer_computes_in_the_type_of_the_images(rng, dtype):
     images = jnp.asarray(correlated(rng, 3), dtype)
