@@ -2,8 +2,9 @@
 
 On CPU the gradients are ours (:mod:`jaxcv.ops.input_gradients` and
 :mod:`jaxcv.ops.filter_gradients`), and so is the form of convolutions of few features
-(:mod:`jaxcv.ops.narrow`); every other platform is given the plain convolution and the gradients
-that autodiff derives from it. The choice follows the platform that a program is lowered for.
+(:mod:`jaxcv.ops.narrow`) and of 3×3 ones of many (:mod:`jaxcv.ops.winograd`); every other platform
+is given the plain convolution and the gradients that autodiff derives from it. The choice follows
+the platform that a program is lowered for.
 """
 
 import functools
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
+from jaxcv.ops import winograd
 from jaxcv.ops.arrays import Values, as_bias, as_images, as_kernel
 from jaxcv.ops.filter_gradients import filter_gradient
 from jaxcv.ops.input_gradients import input_gradient
@@ -42,7 +44,9 @@ def conv2d(
             all sides, or ((top, bottom), (left, right)).
 
     Returns:
-        The feature maps, in the dtype of ``x``.
+        The feature maps, in the dtype of ``x``. On CPU, 3×3 windows of stride 1 over many
+        channels are computed by minimal filtering (:mod:`jaxcv.ops.winograd`, which states its
+        rounding errors); so is what :func:`conv_general_dilated` is given without a precision.
 
     Raises:
         ValueError: shapes or dtypes do not fit, the batch is empty, or the window is larger than
@@ -135,13 +139,16 @@ def _plain(x: Array, kernel: Array, stride: Pair, pads: Pads, precision) -> Arra
 
 def _by_platform(x: Array, kernel: Array, stride: Pair, pads: Pads, precision) -> Array:
     window = (kernel.shape[0], kernel.shape[1])
-    _, columns = output_size((x.shape[1], x.shape[2]), window, stride, pads)
+    rows, columns = output_size((x.shape[1], x.shape[2]), window, stride, pads)
     together = columns_at_once(kernel.shape, stride, columns)
+    tiles = winograd.form(x.shape[0], (rows, columns), kernel.shape, stride, x.dtype, precision)
     default = functools.partial(_plain, stride=stride, pads=pads, precision=precision)
-    if together == 1:
+    if together == 1 and tiles is None:
         return default(x, kernel)
 
     def cpu(x: Array, kernel: Array) -> Array:
+        if tiles is not None:
+            return winograd.convolve(x, kernel, pads, tiles)
         return convolve(x, kernel, pads, together, precision)
 
     return lax.platform_dependent(x, kernel, cpu=cpu, default=default)
@@ -160,8 +167,8 @@ def _backward(stride: Pair, pads: Pads, precision, residuals: tuple[Array, Array
 
     def cpu(x: Array, kernel: Array, dy: Array) -> tuple[Array, Array]:
         size, window = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
-        dx = input_gradient(dy, kernel, size, stride, pads)
-        return dx, filter_gradient(x, dy, window, stride, pads)
+        dx = input_gradient(dy, kernel, size, stride, pads, precision)
+        return dx, filter_gradient(x, dy, window, stride, pads, precision)
 
     def default(x: Array, kernel: Array, dy: Array) -> tuple[Array, Array]:
         dx, dkernel = jax.vjp(convolution, x, kernel)[1](dy)

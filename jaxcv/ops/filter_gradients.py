@@ -12,19 +12,31 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxcv.ops import winograd
 from jaxcv.ops.filter_gradient_table import WHOLE, Form, filter_form
 from jaxcv.ops.narrow import columns_at_once, overlaid, side_by_side
 from jaxcv.ops.padding import DIMENSIONS, Pads, Pair
 
 
-def filter_gradient(x: Array, dy: Array, window: Pair, stride: Pair, pads: Pads) -> Array:
+def filter_gradient(
+    x: Array,
+    dy: Array,
+    window: Pair,
+    stride: Pair,
+    pads: Pads,
+    precision: lax.PrecisionLike = None,
+) -> Array:
     """Returns ∂L/∂kernel in the form that the table chooses, added up in float32 at least."""
+    kernel, size = (*window, x.shape[3], dy.shape[3]), (dy.shape[1], dy.shape[2])
+    tiles = winograd.form(x.shape[0], size, kernel, stride, x.dtype, precision)
+    if tiles is not None:
+        return winograd.kernel_gradient(x, dy, pads, tiles)
     padded = _padded(x, dy, window, stride, pads)
     form = filter_form(x.shape, dy.shape, window)
     if form.images == WHOLE:
         gradient = _product(padded[:, :: stride[0], :: stride[1]], dy)
     else:
-        together = columns_at_once((*window, x.shape[3], dy.shape[3]), stride, dy.shape[2])
+        together = columns_at_once(kernel, stride, dy.shape[2])
         gradient = _parts(padded, dy, window, stride, form, together)
     return gradient.astype(x.dtype)
 

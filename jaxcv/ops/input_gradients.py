@@ -11,13 +11,21 @@ With y[n, p, q, o] = Σ_{i, j, c} x̂[n, p·s + i, q·s + j, c] · k[i, j, c, o]
 import dataclasses
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
+from jaxcv.ops import winograd
 from jaxcv.ops.narrow import columns_at_once, convolve
 from jaxcv.ops.padding import Pads, Pair
 
 
-def input_gradient(dy: Array, kernel: Array, size: Pair, stride: Pair, pads: Pads) -> Array:
+def input_gradient(
+    dy: Array,
+    kernel: Array,
+    size: Pair,
+    stride: Pair,
+    pads: Pads,
+    precision: lax.PrecisionLike = None,
+) -> Array:
     """Returns ∂L/∂x for an image of ``size``.
 
     Stride 1 takes one convolution of ``dy`` with the kernel turned by 180°. A larger stride would
@@ -32,7 +40,7 @@ def input_gradient(dy: Array, kernel: Array, size: Pair, stride: Pair, pads: Pad
         for n, k, s, (low, _) in zip(size, kernel.shape[:2], stride, pads, strict=True)
     )
     turned = kernel.swapaxes(2, 3)
-    grid = [[_part(dy, turned, v, h, stride) for h in horizontal] for v in vertical]
+    grid = [[_part(dy, turned, v, h, stride, precision) for h in horizontal] for v in vertical]
     if stride == (1, 1):
         return grid[0][0]
     dx = jnp.stack([jnp.stack(line, 3) for line in grid], 2)
@@ -56,7 +64,9 @@ def _phase(r: int, size: int, window: int, stride: int, low: int) -> _Phase:
     return _Phase(first, len(range(first, window, stride)), base, -(-size // stride))
 
 
-def _part(dy: Array, turned: Array, v: _Phase, h: _Phase, stride: Pair) -> Array:
+def _part(
+    dy: Array, turned: Array, v: _Phase, h: _Phase, stride: Pair, precision: lax.PrecisionLike
+) -> Array:
     if not (v.taps and h.taps):
         return jnp.zeros((dy.shape[0], v.count, h.count, turned.shape[3]), dy.dtype)
     edges = [
@@ -64,5 +74,9 @@ def _part(dy: Array, turned: Array, v: _Phase, h: _Phase, stride: Pair) -> Array
         for p, m in zip((v, h), dy.shape[1:3], strict=True)
     ]
     elements = jnp.flip(turned[v.first :: stride[0], h.first :: stride[1]], (0, 1))
+    size = (v.count, h.count)
+    tiles = winograd.form(dy.shape[0], size, elements.shape, (1, 1), dy.dtype, precision)
+    if tiles is not None:
+        return winograd.convolve(dy, elements, (edges[0], edges[1]), tiles)
     together = columns_at_once(elements.shape, (1, 1), h.count)
     return convolve(dy, elements, (edges[0], edges[1]), together)

@@ -31,6 +31,8 @@ model = {
     "mlp": models.MLP(features=(6,), num_classes=4),
     "batchnorm": models.CNNBatchNorm(features=(3, 4), num_classes=4),
     "resnet8": ResNet8(width=2, num_classes=4),
+    # As many channels as ops.winograd wants; of 24, one ReLU is within a rounding of its kink.
+    "tiles": ResNet8(width=28, num_classes=4),
     "whole": models.CNNBatchNorm(features=(3,), num_classes=4),
 }[name]
 it = Experiment(
@@ -110,6 +112,7 @@ def often(name: str, bound: tuple[str, int, float]):
         ("batchnorm", *FIRST),
         often("batchnorm", FIFTY),
         *(often(name, bound) for name in ("mlp", "resnet8", "whole") for bound in (FIFTY, FIRST)),
+        often("tiles", FIRST),
     ],
 )
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxcv import ops, reference
+from jaxcv.verification import minimal_filtering
 from jaxcv.verification.bounds import FLOAT32, ULPS, summation
 from jaxcv.verification.running_error import Bounded
 from tests.agreement import Drawn, Op, Setting, agrees, as_type, wide
@@ -52,6 +53,8 @@ class Convolution(Op):
         convolution((2, 5, 3, 2), (3, 2, 2, 2), (3, 2), 2, "normal", "float16"),
         convolution((300, 2, 2, 1), (2, 2, 1, 1), 1, "same", "normal"),
         convolution((2, 4, 4, 2), (3, 3, 2, 17), 1, "same"),  # too many features for ops.narrow
+        convolution((32, 7, 6, 24), (3, 3, 24, 32), 1, "same", "normal"),  # ops.winograd's
+        convolution((64, 3, 5, 32), (3, 3, 32, 24), 1, ((1, 1), (0, 1)), "normal"),
     )
 
     def draw(self, setting, rng):
@@ -82,6 +85,13 @@ class Convolution(Op):
         forward = bound(setting, y, summation(int(np.prod(kernel[:3])) + 1), size)
         extra = u * (np.abs(without) + forward.error)
         factors = (summation(terms[0]), summation(terms[1]), summation(terms[2], u or FLOAT32))
+        tiled = minimal_filtering.errors(x, k, dy, *geometry)
+        if tiled is not None:
+            forward = Bounded(y, forward.error + tiled[0])
+            sizes = tuple(
+                size + error / factor
+                for size, error, factor in zip(sizes, (*tiled[1:], 0.0), factors, strict=True)
+            )
         return (
             Bounded(y, forward.error + extra),
             *(

@@ -12,6 +12,10 @@ from jaxcv import ops
 
 X = jax.ShapeDtypeStruct((8, 16, 16, 64), jnp.float32)
 KERNEL = jax.ShapeDtypeStruct((3, 3, 64, 64), jnp.float32)
+FEW = (
+    jax.ShapeDtypeStruct((8, 16, 16, 16), jnp.float32),
+    jax.ShapeDtypeStruct((3, 3, 16, 64), jnp.float32),
+)
 
 
 def ours(x, kernel, stride):
@@ -38,10 +42,10 @@ def looped(loss, stride):
     return train
 
 
-def operations(loss, stride: int, platform: str) -> collections.Counter[str]:
+def operations(loss, stride: int, platform: str, shapes=(X, KERNEL)) -> collections.Counter[str]:
     """How often the lowered module names each operation."""
     program = export.export(jax.jit(looped(loss, stride)), platforms=[platform])
-    text = program(1, X, KERNEL).mlir_module()
+    text = program(1, *shapes).mlir_module()
     return collections.Counter(re.findall(r"\b(?:stablehlo|chlo|mhlo|func)\.(\w+)", text))
 
 
@@ -62,10 +66,16 @@ def test_accelerators_are_given_the_plain_operations(platform: str, stride: int)
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_cpu_is_given_its_own_forms(stride: int):
-    found = operations(ours, stride, "cpu")
-    assert found["select_and_scatter"] == found["custom_call"] == 0
+    found = operations(ours, stride, "cpu", FEW)
+    assert found["select_and_scatter"] == found["custom_call"] == found["dot_general"] == 0
     # One forward, eight parts of the batch abreast, one for each phase of a strided gradient.
     assert found["convolution"] == 1 + 8 + stride**2
+
+
+def test_cpu_multiplies_tiles_of_many_channels():
+    found = operations(ours, 1, "cpu")
+    assert found["select_and_scatter"] == found["custom_call"] == found["convolution"] == 0
+    assert found["dot_general"] == 3
 
 
 def test_the_choice_leaves_no_condition_in_the_loop():
@@ -87,9 +97,10 @@ def test_an_unused_input_gradient_is_not_computed():
     def both(x, kernel):
         return jax.grad(ours, (0, 1))(x, kernel, 1)
 
-    def convolutions(function):
-        text = jax.jit(function).lower(X, KERNEL).compile().as_text()
+    def count(function, what, shapes):
+        text = jax.jit(function).lower(*shapes).compile().as_text()
         assert text is not None
-        return len(re.findall(r" convolution\(", text))
+        return len(re.findall(rf" {what}\(", text))
 
-    assert convolutions(both) == convolutions(gradient) + 1
+    for what, shapes in (("convolution", FEW), ("dot", (X, KERNEL))):
+        assert count(both, what, shapes) == count(gradient, what, shapes) + 1

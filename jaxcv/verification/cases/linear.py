@@ -6,6 +6,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxcv import ops, reference
+from jaxcv.verification import minimal_filtering
 from jaxcv.verification.bounds import contraction, summation
 from jaxcv.verification.cases.case import Case, Example, Rng, numbers
 from jaxcv.verification.running_error import Bounded
@@ -22,8 +23,14 @@ _GEOMETRIES: tuple[tuple[tuple[int, ...], tuple[int, ...], Any, Any, bool], ...]
     ((16, 32, 32, 3), (3, 3, 3, 64), 1, "same", True),
     ((16, 16, 16, 64), (3, 3, 64, 64), 1, "same", True),
     ((8, 16, 16, 64), (3, 3, 64, 128), 2, "same", True),
+    # ops.winograd's, and so is that of 64 channels and features above.
+    ((32, 7, 6, 24), (3, 3, 24, 32), 1, "same", False),
+    ((64, 3, 5, 32), (3, 3, 32, 24), 1, ((1, 1), (0, 1)), False),
     ((4, 32, 32, 16), (7, 7, 16, 16), 1, 3, True),
 )
+
+
+_EXACT = (0.0, 0.0, 0.0)
 
 
 def _conv2d(size, window, stride, padding, deep) -> Case:
@@ -37,19 +44,21 @@ def _conv2d(size, window, stride, padding, deep) -> Case:
         sizes = reference.conv2d(np.abs(x), np.abs(kernel), np.abs(bias), stride, padding)
         terms = int(np.prod(window[:3])) + 1
         value = reference.conv2d(x, kernel, bias, stride, padding)
-        return Bounded(value, contraction(terms, u) * sizes)
+        tiled, _, _ = minimal_filtering.errors(x, kernel, value, stride, padding) or _EXACT
+        return Bounded(value, contraction(terms, u) * sizes + tiled)
 
     def backward(example: Example, u: float) -> tuple[Bounded, ...]:
         x, kernel, _ = example.inputs
         dy = example.upstream
+        _, *tiled = minimal_filtering.errors(x, kernel, dy, stride, padding) or _EXACT
         values = reference.conv2d_backward(dy, x, kernel, stride, padding)
         sizes = reference.conv2d_backward(np.abs(dy), np.abs(x), np.abs(kernel), stride, padding)
         pixels = int(np.prod(dy.shape[:3]))
         terms = window[0] * window[1] * window[3]
         factors = (contraction(terms, u), contraction(pixels, u), summation(pixels))
         return tuple(
-            Bounded(value, factor * size)
-            for value, factor, size in zip(values, factors, sizes, strict=True)
+            Bounded(value, factor * size + more)
+            for value, factor, size, more in zip(values, factors, sizes, (*tiled, 0.0), strict=True)
         )
 
     return Case(
@@ -60,7 +69,7 @@ def _conv2d(size, window, stride, padding, deep) -> Case:
         forward=forward,
         backward=backward,
         contracts=True,
-        exact=True,
+        exact=minimal_filtering.tile_sizes(size, window, stride, padding) is None,
         deep=deep,
     )
 
