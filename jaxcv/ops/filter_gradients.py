@@ -26,11 +26,14 @@ def filter_gradient(
     pads: Pads,
     precision: lax.PrecisionLike = None,
 ) -> Array:
-    """Returns ∂L/∂kernel in the form that the table chooses, added up in float32 at least."""
+    """Returns ∂L/∂kernel in the form that the table chooses, added up in float32 at least.
+
+    A precision asks for sums of products.
+    """
     kernel, size = (*window, x.shape[3], dy.shape[3]), (dy.shape[1], dy.shape[2])
-    tiles = winograd.form(x.shape[0], size, kernel, stride, x.dtype, precision)
-    if tiles is not None:
-        return winograd.kernel_gradient(x, dy, pads, tiles)
+    tiling = winograd.tiling(x.shape, size, kernel, stride, x.dtype, precision)
+    if tiling is not None:
+        return winograd.kernel_gradient(x, dy, pads, tiling)
     padded = _padded(x, dy, window, stride, pads)
     form = filter_form(x.shape, dy.shape, window)
     if form.images == WHOLE:

@@ -26,7 +26,7 @@ def input_gradient(
     pads: Pads,
     precision: lax.PrecisionLike = None,
 ) -> Array:
-    """Returns ∂L/∂x for an image of ``size``.
+    """Returns ∂L/∂x for an image of ``size``; a precision asks for sums of products.
 
     Stride 1 takes one convolution of ``dy`` with the kernel turned by 180°. A larger stride would
     spread zeros between the elements of ``dy`` and multiply by them, so there each phase of the
@@ -75,8 +75,8 @@ def _part(
     ]
     elements = jnp.flip(turned[v.first :: stride[0], h.first :: stride[1]], (0, 1))
     size = (v.count, h.count)
-    tiles = winograd.form(dy.shape[0], size, elements.shape, (1, 1), dy.dtype, precision)
-    if tiles is not None:
-        return winograd.convolve(dy, elements, (edges[0], edges[1]), tiles)
+    tiling = winograd.tiling(dy.shape, size, elements.shape, stride, dy.dtype, precision)
+    if tiling is not None:
+        return winograd.convolve(dy, elements, (edges[0], edges[1]), tiling)
     together = columns_at_once(elements.shape, (1, 1), h.count)
     return convolve(dy, elements, (edges[0], edges[1]), together)

@@ -1,4 +1,4 @@
-"""3×3 convolutions of stride 1 with a quarter of the multiplications, for CPU.
+"""3×3 convolutions of stride 1 with a quarter to a half of the multiplications, for CPU.
 
 After Winograd's minimal filtering (Lavin & Gray 2016, "Fast Algorithms for Convolutional Neural
 Networks", section 4). With the matrices of :mod:`jaxcv.ops.toom_cook`, m×m outputs of one feature
@@ -8,18 +8,15 @@ are
 
 where d_c is the (m + 2)×(m + 2) tile of channel c that they see. The sums over channels are
 (m + 2)² matrix products of many tiles, and with m = 4 an output costs 36 / 16 multiplications
-instead of 9. The gradient of the kernel is the same turned round: with E = A dy Aᵀ it is
-Gᵀ [Σ_tiles (Bᵀ d B) ∘ E] G. The gradient of the input is a convolution with the kernel turned by
-180°, hence of this kind again.
+instead of 9, where no tile reaches beyond the image. The gradient of the kernel is the same turned
+round: with E = A dy Aᵀ it is Gᵀ [Σ_tiles (Bᵀ d B) ∘ E] G. The gradient of the input is a
+convolution with the kernel turned by 180°, hence of this kind again.
 
-Rounding errors are larger than those of adding up products. With γ_n as in
-:mod:`jaxcv.verification.bounds`, a result is off by at most about γ_{C + 27} of
-
-    |A|ᵀ [Σ_c (|G| |k_c| |G|ᵀ) ∘ (|B|ᵀ |d_c| |B|)] |A|,
-
-C the number of terms of the sum; measured, with normal numbers and m = 4, by 8e-7 of the results'
-standard deviation, where sums of products are off by 1e-7. A number that is not finite spreads over
-its tile.
+Rounding errors are larger than those of adding up products, and those of an output come from all of
+its tile: :mod:`jaxcv.verification.minimal_filtering` bounds them. Measured, with normal numbers, as
+a share of the results' standard deviation: 4.5e-7 for 24 channels, 5.4e-7 for 64, 8.4e-7 for 256,
+where sums of products are off by 1.3e-7, 2.1e-7 and 3.8e-7. A number that is not finite makes NaN
+of all tiles that see it.
 
 Some images at a time, so that the transformed tiles stay in the cache. Wall milliseconds on two
 cores (AMD EPYC, Zen 4), float32, all of a row in turn in one run; "plain" is what the other modules
@@ -36,7 +33,7 @@ images, x → features  forward        input grad.    kernel grad.
 500, 6×6×256→256      100    44      140    61      123    50
 500, 3×3×256→256      28     12      28     12      29     15
 128, 16×16×64→64      11.2   6.9     11.1   6.8     21.7   9.8
-128, 8×8×64→64        5.1    1.8     2.8    1.8     4.5    2.8
+128, 8×8×64→64        5.1    1.7     2.8    1.7     4.5    2.7
 128, 16×16×32→32      2.9    2.7     2.9    2.7     7.0    4.5
 128, 8×8×128→128      10.9   5.3     11.0   5.3     14.6   6.7
 ====================  =============  =============  =============
@@ -57,8 +54,8 @@ from jaxcv.ops.padding import Pads, Pair
 from jaxcv.ops.separate import separately
 from jaxcv.ops.toom_cook import MATRICES, WINDOW
 
-_PANEL = 2**21
-"""Elements of transformed tiles and products that stay in a third-level cache."""
+_PANEL = 2**22
+"""Elements of transformed tiles and of products in one part, about what a cache of 32 MB holds."""
 
 _CHANNELS = 24
 """Channels and features from which it pays to transform them."""
@@ -66,12 +63,16 @@ _CHANNELS = 24
 _TILES = 64
 """Tiles from which a product of them is worth the transformation of the kernel."""
 
+_DEVICES = 8
+"""Devices up to which each has a share in every part of a batch."""
+
+# A product for each element of a tile: the first axis.
 _PRODUCTS = (((2,), (1,)), ((0,), (0,)))
 
 _DTYPES = (jnp.dtype(jnp.bfloat16), jnp.dtype(jnp.float32))
 
 
-class Form(NamedTuple):
+class Tiling(NamedTuple):
     """How a convolution is computed: outputs in tiles of m×m, so many images at a time."""
 
     tile: int
@@ -83,23 +84,28 @@ class Form(NamedTuple):
         return rows, columns
 
 
-def form(
-    batch: int,
+def tiling(
+    x: Sequence[int],
     size: Pair,
     kernel: Sequence[int],
     stride: Pair,
     dtype: jax.typing.DTypeLike,
     precision: lax.PrecisionLike = None,
-) -> Form | None:
-    """The form for a convolution, or None where adding up products is better.
+) -> Tiling | None:
+    """The tiling of a convolution, or None where products are added up as they are.
+
+    Those are kernels other than 3×3, strides, fewer than 24 channels or features, fewer than 64
+    tiles, outputs that tiles fit badly (2×2), images of which a single one leaves the cache,
+    batches with no divisor that keeps the cache full, numbers of other types than float32 and
+    bfloat16, and whatever is asked for with a precision.
 
     Args:
-        batch: how many images.
+        x: shape of the images, (batch, height, width, channels).
         size: rows and columns of the output.
         kernel: its shape, (rows, columns, channels, features).
         stride: of the window.
-        dtype: of the images. Proofs are what 64 bits are for, so they are left alone.
-        precision: asked for; whoever asks for one gets sums of products.
+        dtype: of the images.
+        precision: asked for by the caller; `jax_default_matmul_precision` counts as well.
     """
     *window, channels, features = kernel
     if (
@@ -107,20 +113,33 @@ def form(
         or stride != (1, 1)
         or min(channels, features) < _CHANNELS
         or jnp.dtype(dtype) not in _DTYPES
-        or precision is not None
+        or (precision or jax.config.values["jax_default_matmul_precision"]) is not None
+        or not all(isinstance(n, int) for n in x)  # an export for any batch
     ):
         return None
 
     def multiplications(tile: int) -> int:
-        return math.prod(Form(tile, 1).grid(size)) * (tile + WINDOW - 1) ** 2
+        return math.prod(Tiling(tile, 1).grid(size)) * (tile + WINDOW - 1) ** 2
 
     tile = min(sorted(MATRICES, reverse=True), key=multiplications)
     if 2 * multiplications(tile) > math.prod((*size, *window)):
         return None
-    tiles = math.prod(Form(tile, 1).grid(size))
-    wanted = _PANEL // ((tile + WINDOW - 1) ** 2 * (channels + features) * tiles)
-    images = max((n for n in range(1, min(batch, wanted) + 1) if batch % n == 0), default=1)
-    return Form(tile, images) if images * tiles >= _TILES else None
+    batch, tiles = x[0], math.prod(Tiling(tile, 1).grid(size))
+    most = _PANEL // ((tile + WINDOW - 1) ** 2 * (channels + features) * tiles)
+    images = batch if batch <= most else _divisor(batch, most)
+    return Tiling(tile, images) if images * tiles >= _TILES else None
+
+
+def explicitly_sharded(x: Array) -> bool:
+    """Whether types say how devices share an array: merging axes is refused there."""
+    return any(axes is not None for axes in jax.typeof(x).sharding.spec)
+
+
+def _divisor(batch: int, most: int) -> int:
+    """The largest divisor of the batch up to `most` of which each device has a share, or 0."""
+    shared = math.gcd(batch, _DEVICES)
+    found = (n for n in range(shared, most + 1, shared) if batch % n == 0)
+    return max(found, default=0)
 
 
 # Compiled once for each shape, since an eager loop would be compiled at every call.
@@ -129,28 +148,25 @@ def convolve(
     x: Float[Array, "batch height width channels"],
     kernel: Float[Array, "3 3 channels features"],
     pads: Pads,
-    how: Form,
+    how: Tiling,
 ) -> Float[Array, "batch out_height out_width features"]:
     """The convolution with stride 1; pads may be negative, which leaves rows and columns out."""
     size = (x.shape[1] + sum(pads[0]) - 2, x.shape[2] + sum(pads[1]) - 2)
-    grid, matrices = how.grid(size), MATRICES[how.tile]
-    wide = _wide(x)
-    transformed = kernel.astype(wide)
+    matrices = MATRICES[how.tile]
+    transformed = kernel.astype(_wide(x))
     for axis in (0, 1):
-        transformed = _along(matrices.kernel, _parts(transformed, axis), 0)
-    # Without the barrier it would be transformed anew for every part.
-    transformed = lax.optimization_barrier(transformed.reshape(-1, *kernel.shape[2:]))
-
+        transformed = _along(matrices.kernel, _slices(transformed, axis), 0)
+    transformed = transformed.reshape(-1, *kernel.shape[2:])
     parted = _in_parts(x, how)
 
     def fill(y: Array, number: Array) -> tuple[Array, None]:
-        tiles = _data(_part(parted, number), pads, grid, how.tile)
+        tiles = _data(parted, number, pads, size, how)
         products = lax.dot_general(tiles, transformed, _PRODUCTS)
-        outputs = _outputs(products, grid, size, how.tile).astype(y.dtype)
+        outputs = _outputs(products, size, how).astype(y.dtype)
         return lax.dynamic_update_index_in_dim(y, outputs, number, 1), None
 
     count = parted.shape[1]
-    y = jnp.zeros((how.images, count, *size, kernel.shape[3]), x.dtype)
+    y = _zeros((how.images, count, *size, kernel.shape[3]), x.dtype, x, kernel)
     y, _ = lax.scan(fill, y, jnp.arange(count))
     return y.reshape(x.shape[0], *y.shape[2:])
 
@@ -160,26 +176,26 @@ def kernel_gradient(
     x: Float[Array, "batch height width channels"],
     dy: Float[Array, "batch out_height out_width features"],
     pads: Pads,
-    how: Form,
+    how: Tiling,
 ) -> Float[Array, "3 3 channels features"]:
     """∂L/∂kernel of :func:`convolve`, added up in float32."""
     size = (dy.shape[1], dy.shape[2])
-    grid, matrices = how.grid(size), MATRICES[how.tile]
+    matrices = MATRICES[how.tile]
     parted, dy_parted = _in_parts(x, how), _in_parts(dy, how)
 
     def add(total: Array, number: Array) -> tuple[Array, None]:
-        tiles = _data(_part(parted, number), pads, grid, how.tile)
+        tiles = _data(parted, number, pads, size, how)
         # XLA:CPU computes this product at half the rate when it has to turn the tiles itself.
         turned = separately(lambda tiles: tiles.swapaxes(1, 2), tiles)
-        gradients = _gradients(_part(dy_parted, number), grid, how.tile)
+        gradients = _gradients(dy_parted, number, size, how)
         return total + lax.dot_general(turned, gradients, _PRODUCTS), None
 
     width = how.tile + WINDOW - 1
-    start = jnp.zeros((width * width, x.shape[3], dy.shape[3]), _wide(x))
+    start = _zeros((width * width, x.shape[3], dy.shape[3]), _wide(x), x, dy)
     total, _ = lax.scan(add, start, jnp.arange(parted.shape[1]))
     gradient = total.reshape(width, width, *total.shape[1:])
     for axis in (0, 1):
-        gradient = _along(matrices.kernel.T, _parts(gradient, axis), 0)
+        gradient = _along(matrices.kernel.T, _slices(gradient, axis), 0)
     return gradient.astype(x.dtype)
 
 
@@ -187,17 +203,32 @@ def _wide(x: Array) -> np.dtype:
     return jnp.promote_types(x.dtype, jnp.float32)
 
 
-def _in_parts(x: Array, how: Form) -> Float[Array, "images parts height width channels"]:
+def _in_parts(x: Array, how: Tiling) -> Float[Array, "images parts height width channels"]:
     """A part takes images from all over the batch: from all devices that share it."""
     return x.reshape(how.images, x.shape[0] // how.images, *x.shape[1:])
 
 
-def _part(x: Array, number: Array) -> Float[Array, "images height width channels"]:
-    return lax.dynamic_index_in_dim(x, number, 1, keepdims=False)
+def _padded(
+    x: Array, number: Array, edges: Sequence[tuple[int, int]]
+) -> Float[Array, "images height width channels"]:
+    """One part, widened to at least 32 bits, with zeros around it."""
+    part = lax.dynamic_index_in_dim(x, number, 1, keepdims=False).astype(_wide(x))
+    config = [(0, 0, 0), *((low, high, 0) for low, high in edges), (0, 0, 0)]
+    return lax.pad(part, jnp.zeros((), part.dtype), config)
 
 
-def _parts(x: Array, axis: int) -> list[Array]:
-    """Its slices along an axis that a transformation is about to put in front."""
+def _zeros(shape: Sequence[int], dtype: np.dtype, *like: Array) -> Array:
+    """What a loop starts from that adds to it what is computed from such arrays.
+
+    Under `jax.shard_map` a loop returns what varies between the same devices as what it was given.
+    """
+    zeros = jnp.zeros(shape, dtype)
+    axes = frozenset().union(*(jax.typeof(array).vma for array in like))
+    return lax.pcast(zeros, tuple(axes), to="varying") if axes else zeros
+
+
+def _slices(x: Array, axis: int) -> list[Array]:
+    """Its slices along an axis."""
     return [lax.index_in_dim(x, i, axis, keepdims=False) for i in range(x.shape[axis])]
 
 
@@ -216,53 +247,64 @@ def _along(matrix: np.ndarray, parts: Sequence[Array], axis: int) -> Array:
     return functools.reduce(jnp.add, terms)
 
 
-def _data(x: Array, pads: Pads, grid: Pair, tile: int) -> Float[Array, "elements tiles channels"]:
-    """Bᵀ d B of all tiles, which overlap by two rows and columns."""
-    matrix = MATRICES[tile].data
-    edges = [
-        (low, count * tile + WINDOW - 1 - size - low, 0)
-        for (low, _), count, size in zip(pads, grid, x.shape[1:3], strict=True)
+def _data(
+    x: Array, number: Array, pads: Pads, size: Pair, how: Tiling
+) -> Float[Array, "elements tiles channels"]:
+    """Bᵀ d B of all tiles of one part, which overlap by two rows and columns."""
+    matrix, grid = MATRICES[how.tile].data, how.grid(size)
+    # What the outputs see: of rows that a negative padding cuts off, nothing.
+    seen = [
+        min(n, m + WINDOW - 1 - low)
+        for n, m, (low, _) in zip(x.shape[2:4], size, pads, strict=True)
     ]
-    reach = [(count - 1) * tile + 1 for count in grid]
+    edges = [
+        (low, count * how.tile + WINDOW - 1 - low - n)
+        for n, count, (low, _) in zip(seen, grid, pads, strict=True)
+    ]
+    reach = [(count - 1) * how.tile + 1 for count in grid]
 
-    def rows(x: Array) -> Array:
-        x = x.astype(_wide(x))
-        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
-        return _along(matrix, [x[:, i : i + reach[0] : tile] for i in range(len(matrix))], 0)
+    def rows(x: Array, number: Array) -> Array:
+        padded = _padded(x[:, :, : seen[0], : seen[1]], number, edges)
+        slices = [padded[:, i : i + reach[0] : how.tile] for i in range(len(matrix))]
+        return _along(matrix, slices, 0)
 
     def columns(x: Array) -> Array:
-        parts = [x[:, :, :, i : i + reach[1] : tile] for i in range(len(matrix))]
-        return _along(matrix, parts, 0).reshape(len(matrix) ** 2, -1, x.shape[-1])
+        slices = [x[:, :, :, i : i + reach[1] : how.tile] for i in range(len(matrix))]
+        return _along(matrix, slices, 0).reshape(len(matrix) ** 2, -1, x.shape[-1])
 
-    return separately(columns, separately(rows, x))
+    return separately(columns, separately(rows, x, number))
 
 
-def _outputs(products: Array, grid: Pair, size: Pair, tile: int) -> Array:
+def _outputs(
+    products: Array, size: Pair, how: Tiling
+) -> Float[Array, "images out_height out_width features"]:
     """Aᵀ M A of all tiles, put together."""
-    matrix = MATRICES[tile].output
+    matrix, grid = MATRICES[how.tile].output, how.grid(size)
     features = products.shape[-1]
 
     def columns(products: Array) -> Array:
         width = matrix.shape[1]
-        parts = _parts(products.reshape(width, width, -1, *grid, features), 0)
-        return _along(matrix, parts, 4)
+        each = products.reshape(width, width, -1, *grid, features)
+        return _along(matrix, _slices(each, 0), 4)
 
-    y = _along(matrix, _parts(separately(columns, products), 0), 2)
-    return y.reshape(-1, grid[0] * tile, grid[1] * tile, features)[:, : size[0], : size[1]]
+    y = _along(matrix, _slices(separately(columns, products), 0), 2)
+    y = y.reshape(-1, grid[0] * how.tile, grid[1] * how.tile, features)
+    return y[:, : size[0], : size[1]]
 
 
-def _gradients(dy: Array, grid: Pair, tile: int) -> Float[Array, "elements tiles features"]:
-    """A dy Aᵀ of all tiles."""
-    matrix = MATRICES[tile].output.T
-    edges = [(0, n * tile - size, 0) for n, size in zip(grid, dy.shape[1:3], strict=True)]
+def _gradients(
+    dy: Array, number: Array, size: Pair, how: Tiling
+) -> Float[Array, "elements tiles features"]:
+    """A dy Aᵀ of all tiles of one part."""
+    matrix = MATRICES[how.tile].output.T
+    edges = [(0, count * how.tile - n) for n, count in zip(size, how.grid(size), strict=True)]
 
-    def rows(dy: Array) -> Array:
-        dy = dy.astype(_wide(dy))
-        dy = lax.pad(dy, jnp.zeros((), dy.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
-        return _along(matrix, [dy[:, i::tile] for i in range(tile)], 0)
+    def rows(dy: Array, number: Array) -> Array:
+        padded = _padded(dy, number, edges)
+        return _along(matrix, [padded[:, i :: how.tile] for i in range(how.tile)], 0)
 
     def columns(dy: Array) -> Array:
-        parts = [dy[:, :, :, i::tile] for i in range(tile)]
-        return _along(matrix, parts, 0).reshape(len(matrix) ** 2, -1, dy.shape[-1])
+        slices = [dy[:, :, :, i :: how.tile] for i in range(how.tile)]
+        return _along(matrix, slices, 0).reshape(len(matrix) ** 2, -1, dy.shape[-1])
 
-    return separately(columns, separately(rows, dy))
+    return separately(columns, separately(rows, dy, number))

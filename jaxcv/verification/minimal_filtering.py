@@ -1,10 +1,17 @@
 """How far convolutions by minimal filtering (:mod:`jaxcv.ops.winograd`) may be off.
 
 Written as matrix products, y = Aᵀ [Σ_c (G k_c Gᵀ) ∘ (Bᵀ d_c B)] A, every number of the result is a
-sum of products of an element of the input, one of the kernel and six of the matrices. With R
-roundings on the longest way from an input to a result it is off by at most γ_R times the same sum
-of magnitudes (Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., sections 3.1 and
-3.5), whatever the order of summation.
+sum of products of an element of the input, one of the kernel and six of the matrices. It is off by
+at most ((1 + γ_6)(1 + γ_R) − 1) times the same sum of magnitudes: six entries of matrices are
+rounded to float32, the same for all tiles, and R is how many of the other operations stand between
+an element and the result, whatever the order of summation (Higham, *Accuracy and Stability of
+Numerical Algorithms*, 2nd ed., sections 3.1 and 3.5). Where R is large, γ_R is the probabilistic
+constant of :func:`jaxcv.verification.bounds.summation`.
+
+Each side of a transformation of n numbers has a product and up to n − 1 additions. With tiles of
+m×m: 4 (m + 2) for the data and the outputs, 6 for the kernel, and C for the channels; for the
+kernel's gradient 4 (m + 2) for the data and the gradient itself, 2 m for the gradient of the
+outputs, and as many as there are tiles.
 """
 
 from collections.abc import Sequence
@@ -15,7 +22,7 @@ from jaxtyping import Float
 from jaxcv.ops import winograd
 from jaxcv.ops.padding import Padding, Pads, Steps, as_pads, as_pair, output_size
 from jaxcv.ops.toom_cook import MATRICES, WINDOW
-from jaxcv.verification.bounds import FLOAT32, summation
+from jaxcv.verification.bounds import FLOAT32, gamma, summation
 
 Images = Float[np.ndarray, "batch height width channels"]
 Maps = Float[np.ndarray, "batch out_height out_width features"]
@@ -33,9 +40,7 @@ def convolution_error(x: Images, kernel: Kernel, pads: Pads, tile: int, u: float
     y = np.einsum("ai,bj,ijnrso->nrasbo", output, output, products, optimize=True)
     batch, rows, _, columns, _, features = y.shape
     y = y.reshape(batch, rows * tile, columns * tile, features)[:, : size[0], : size[1]]
-    # An entry of the matrix, a product and the additions: of both sides of each transformation.
-    roundings = 2 * (2 * (len(data) + 1) + WINDOW + 1) + kernel.shape[2]
-    return summation(roundings, u) * y
+    return _factor(4 * len(data) + 2 * WINDOW + kernel.shape[2], u) * y
 
 
 def kernel_gradient_error(x: Images, dy: Maps, pads: Pads, tile: int, u: float) -> Kernel:
@@ -44,15 +49,14 @@ def kernel_gradient_error(x: Images, dy: Maps, pads: Pads, tile: int, u: float) 
     size = dy.shape[1:3]
     tiles = _tiles(np.abs(x), pads, size, tile)
     tiles = np.einsum("ia,jb,nrsabc->ijnrsc", data, data, tiles, optimize=True)
-    grid = winograd.Form(tile, 1).grid(size)
+    grid = winograd.Tiling(tile, 1).grid(size)
     whole = [(0, count * tile - n) for count, n in zip(grid, size, strict=True)]
     dy = np.pad(np.abs(dy), ((0, 0), *whole, (0, 0)))
     parts = dy.reshape(len(dy), grid[0], tile, grid[1], tile, dy.shape[3])
     gradients = np.einsum("ai,bj,nrasbo->ijnrso", output, output, parts, optimize=True)
     products = np.einsum("ijnrsc,ijnrso->ijco", tiles, gradients, optimize=True)
     gradient = np.einsum("ia,jb,ijco->abco", transform, transform, products, optimize=True)
-    roundings = 2 * (2 * (len(data) + 1) + tile + 1) + len(dy) * grid[0] * grid[1]
-    return summation(roundings, u) * gradient
+    return _factor(4 * len(data) + 2 * tile + len(dy) * grid[0] * grid[1], u) * gradient
 
 
 def tile_sizes(
@@ -69,9 +73,10 @@ def tile_sizes(
     pads = as_pads(padding, image, (rows, columns), steps)
     size = output_size(image, (rows, columns), steps, pads)
     turned = (rows, columns, features, channels)
-    there = winograd.form(images[0], size, kernel, steps, np.float32)
-    back = winograd.form(images[0], image, turned, steps, np.float32)
-    tiles = [form.tile for form in (there, back) if form is not None]
+    output = (images[0], *size, features)
+    there = winograd.tiling(images, size, kernel, steps, np.float32)
+    back = winograd.tiling(output, image, turned, steps, np.float32)
+    tiles = [tiling.tile for tiling in (there, back) if tiling is not None]
     return (tiles[0], tiles[-1]) if tiles else None
 
 
@@ -82,7 +87,9 @@ def errors(
     stride: Steps,
     padding: Padding,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Bounds of `ops.conv2d` in float32 and of its gradients with respect to x and kernel.
+    """What may be off in `ops.conv2d` in float32 and its gradients with respect to x and kernel.
+
+    To be added to the bound of sums of products, which some of the three may be.
 
     Returns:
         None where nothing is computed by minimal filtering.
@@ -104,9 +111,14 @@ def errors(
     )
 
 
+def _factor(roundings: int, u: float) -> float:
+    entries = gamma(6, u)
+    return entries + (1 + entries) * summation(roundings, u)
+
+
 def _tiles(x: Images, pads: Pads, size: Sequence[int], tile: int) -> np.ndarray:
     """All tiles, [batch, row, column, element's row, element's column, channels]."""
-    grid = winograd.Form(tile, 1).grid(size)
+    grid = winograd.Tiling(tile, 1).grid(size)
     reach = [count * tile + WINDOW - 1 for count in grid]
     full = np.zeros((len(x), *reach, x.shape[3]))
     ends = [pad[0] + n for pad, n in zip(pads, x.shape[1:3], strict=True)]

@@ -31,7 +31,7 @@ model = {
     "mlp": models.MLP(features=(6,), num_classes=4),
     "batchnorm": models.CNNBatchNorm(features=(3, 4), num_classes=4),
     "resnet8": ResNet8(width=2, num_classes=4),
-    # As many channels as ops.winograd wants; of 24, one ReLU is within a rounding of its kink.
+    # For ops.winograd. With its least channels, 24, a ReLU is within a rounding of its kink.
     "tiles": ResNet8(width=28, num_classes=4),
     "whole": models.CNNBatchNorm(features=(3,), num_classes=4),
 }[name]

@@ -85,18 +85,16 @@ class Convolution(Op):
         forward = bound(setting, y, summation(int(np.prod(kernel[:3])) + 1), size)
         extra = u * (np.abs(without) + forward.error)
         factors = (summation(terms[0]), summation(terms[1]), summation(terms[2], u or FLOAT32))
-        tiled = minimal_filtering.errors(x, k, dy, *geometry)
-        if tiled is not None:
-            forward = Bounded(y, forward.error + tiled[0])
-            sizes = tuple(
-                size + error / factor
-                for size, error, factor in zip(sizes, (*tiled[1:], 0.0), factors, strict=True)
-            )
+        tiled = minimal_filtering.errors(x, k, dy, *geometry) or (0.0, 0.0)
+        gradients = [
+            bound(setting, value, factor, magnitude)
+            for value, factor, magnitude in zip(values, factors, sizes, strict=True)
+        ]
         return (
-            Bounded(y, forward.error + extra),
+            Bounded(y, forward.error + extra + tiled[0]),
             *(
-                bound(setting, value, factor, magnitude)
-                for value, factor, magnitude in zip(values, factors, sizes, strict=True)
+                Bounded(gradient.value, gradient.error + more)
+                for gradient, more in zip(gradients, (*tiled[1:], 0.0, 0.0), strict=False)
             ),
         )
 

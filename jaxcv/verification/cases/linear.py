@@ -30,7 +30,7 @@ _GEOMETRIES: tuple[tuple[tuple[int, ...], tuple[int, ...], Any, Any, bool], ...]
 )
 
 
-_EXACT = (0.0, 0.0, 0.0)
+_NOTHING = (0.0, 0.0, 0.0)
 
 
 def _conv2d(size, window, stride, padding, deep) -> Case:
@@ -44,13 +44,13 @@ def _conv2d(size, window, stride, padding, deep) -> Case:
         sizes = reference.conv2d(np.abs(x), np.abs(kernel), np.abs(bias), stride, padding)
         terms = int(np.prod(window[:3])) + 1
         value = reference.conv2d(x, kernel, bias, stride, padding)
-        tiled, _, _ = minimal_filtering.errors(x, kernel, value, stride, padding) or _EXACT
+        tiled, _, _ = minimal_filtering.errors(x, kernel, value, stride, padding) or _NOTHING
         return Bounded(value, contraction(terms, u) * sizes + tiled)
 
     def backward(example: Example, u: float) -> tuple[Bounded, ...]:
         x, kernel, _ = example.inputs
         dy = example.upstream
-        _, *tiled = minimal_filtering.errors(x, kernel, dy, stride, padding) or _EXACT
+        _, *tiled = minimal_filtering.errors(x, kernel, dy, stride, padding) or _NOTHING
         values = reference.conv2d_backward(dy, x, kernel, stride, padding)
         sizes = reference.conv2d_backward(np.abs(dy), np.abs(x), np.abs(kernel), stride, padding)
         pixels = int(np.prod(dy.shape[:3]))
