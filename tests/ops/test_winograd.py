@@ -61,7 +61,7 @@ def test_it_is_the_convolution_in_float64(rng, image, padding, tile, images):
         forward = winograd.convolve(jnp.asarray(x), jnp.asarray(kernel), padding, how)
         gradient = winograd.kernel_gradient(jnp.asarray(x), jnp.asarray(dy), padding, how)
     # Entries of the matrices are off by more than one rounding here: by ten of the kernel's, which
-    # are quotients of powers and products, eight of the data's and three of the outputs', each side.
+    # are quotients of powers and products, eight of the data's, three of the outputs', each side.
     error = 2 * minimal_filtering.convolution_error(x, kernel, padding, tile, FLOAT64)
     assert (abs(np.asarray(forward) - y) <= error).all()
     error = 2 * minimal_filtering.kernel_gradient_error(x, dy, padding, tile, FLOAT64)
