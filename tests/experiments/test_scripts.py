@@ -50,3 +50,17 @@ def test_one_epoch(script: Path):
     else:
         (picture,) = Path("here").glob("*.png")
         assert picture.stat().st_size > 5_000
+
+
+@pytest.mark.every_script
+@pytest.mark.parametrize("version", ["ours", "muon", "sgd"])
+def test_the_versions_of_the_fast_run_learn_the_digits(version: str):
+    """At their own length, a whole number of epochs or not."""
+    script = ROOT / "experiments" / "cifar10_94.py"
+    done = run(script, "--version", version, "--workdir", "here")
+    assert done.returncode == 0, done.stderr
+    result = read_json(Path("here/result.json"))
+    # One of the ten classes is a tenth; a few epochs on 1,100 images tell most of them apart.
+    assert result["test_accuracy"] >= 0.9
+    assert result["test_accuracy_plain"] >= 0.9
+    assert 0 < result["training_pflop"] < 0.01
