@@ -5,6 +5,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from jaxcv.errors import UserError
 _IMPORTED = time.time()
 # Of mallopt(3). Older releases of glibc take no threshold above 32 MB.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _KEPT_BYTES = -1, -3, (2**30, 2**25)
+_M_ARENA_MAX = -8
 
 
 @contextlib.contextmanager
@@ -76,15 +78,19 @@ def keep_freed_memory() -> None:
 
     It gives large blocks back to the kernel as soon as they are free. Every chunk then has its
     buffers mapped and zeroed anew, page by page: a third of the time where a chunk is one step on
-    all images. Blocks of a gigabyte and more are given back all the same, and so are those above
-    64 MB that other threads than the first allocate. Thresholds that the user chose, by
-    GLIBC_TUNABLES or MALLOC_..., are left alone.
+    all images, or on a batch of a convolutional network. Blocks of a gigabyte and more are given
+    back all the same. Threads share one arena, since in one of their own they keep nothing above
+    64 MB, and XLA allocates what a program needs on a thread of its pool. Thresholds and arenas
+    that the user chose, by GLIBC_TUNABLES or MALLOC_..., are left alone.
     """
-    chosen = [*os.environ.get("GLIBC_TUNABLES", "").split(":"), *os.environ]
-    if any("malloc" in word.lower() and "threshold" in word.lower() for word in chosen):
+    chosen = " ".join([os.environ.get("GLIBC_TUNABLES", ""), *os.environ]).lower()
+    settings = [word for word in re.split("[ :]", chosen) if "malloc" in word]
+    if any("threshold" in word for word in settings):
         return
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
+        if not any("arena" in word for word in settings):
+            mallopt(_M_ARENA_MAX, 1)
         # The second alone would do harm: it ends glibc's own adaptation of the first.
         if any(mallopt(_M_MMAP_THRESHOLD, size) for size in _KEPT_BYTES):
             mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES[0])

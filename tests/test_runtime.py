@@ -123,7 +123,7 @@ def test_the_hash_is_of_every_byte_in_a_fixed_order():
 
 
 _FAULTS = """
-import ctypes, resource, sys
+import ctypes, resource, sys, threading
 import numpy as np
 from jaxcv import runtime
 PR_SET_THP_DISABLE = 41
@@ -131,18 +131,28 @@ if ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0):
     sys.exit("pages of one size cannot be had")
 if "keep" in sys.argv:
     runtime.keep_freed_memory()
-for _ in range(4):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    blocks = [np.empty(5 * 2**20, np.float32) for _ in range(3)]
+size = 20 * 2**20 if "large" in sys.argv else 5 * 2**20
+def use():
+    blocks = [np.empty(size, np.float32) for _ in range(3)]
     for block in blocks:
         block.fill(1)
-    del blocks, block
+for _ in range(4):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    if "thread" in sys.argv:
+        thread = threading.Thread(target=use)
+        thread.start()
+        thread.join()
+    else:
+        use()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
 def faults(*arguments: str, **chosen: str) -> int:
-    """Pages that the kernel had to provide for three blocks of 20 MB that had been used before."""
+    """Pages that the kernel had to provide for three blocks that had been used before.
+
+    Of 20 MB, or of 80 MB if they are to be "large"; used by the first thread or by a "thread".
+    """
     names = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(names)}
     command = [sys.executable, "-c", _FAULTS, *arguments]
@@ -167,10 +177,23 @@ def test_freed_memory_is_kept_unless_the_user_has_chosen():
     assert faults("keep", **others) < pages // 20
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc of another C library")
+def test_what_a_thread_frees_is_kept_too():
+    """Above 64 MB, as much as a thread's own arena holds."""
+    pages = 3 * 80 * 2**20 // resource.getpagesize()
+    assert faults("thread", "large") >= pages
+    assert faults("keep", "thread", "large") < pages // 20
+    chosen = {"GLIBC_TUNABLES": "glibc.malloc.arena_max=2"}
+    assert faults("keep", "thread", "large", **chosen) >= pages
+
+
 @pytest.mark.parametrize(
     ("most", "expected"),
-    [(2**31, [(-3, 2**30), (-1, 2**30)]), (2**25, [(-3, 2**30), (-3, 2**25), (-1, 2**30)]),
-     (0, [(-3, 2**30), (-3, 2**25)])],
+    [
+        (2**31, [(-3, 2**30), (-1, 2**30)]),
+        (2**25, [(-3, 2**30), (-3, 2**25), (-1, 2**30)]),
+        (0, [(-3, 2**30), (-3, 2**25)]),
+    ],
 )  # fmt: skip
 def test_a_threshold_that_is_refused_leaves_the_other_alone(monkeypatch, most, expected):
     """An older glibc takes 32 MB at most."""
@@ -183,4 +206,4 @@ def test_a_threshold_that_is_refused_leaves_the_other_alone(monkeypatch, most, e
     library = SimpleNamespace(mallopt=mallopt)
     monkeypatch.setattr("ctypes.CDLL", lambda name: library)
     runtime.keep_freed_memory()
-    assert asked == expected
+    assert asked == [(-8, 1), *expected]
