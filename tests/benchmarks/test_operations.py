@@ -48,7 +48,8 @@ def test_the_layers_are_those_of_the_network_that_is_trained(ours, name):
         shapes = [leaf.shape for leaf in jax.tree.leaves(variables.get(kind, {})) if leaf.ndim > 1]
         layers = [layer for layer in network.layers if layer.frozen is frozen]
         assert sorted(shapes) == sorted(layer.kernel for layer in layers)
-    cost = jax.jit(model.apply).lower(variables, images).cost_analysis()
+    with jax.default_matmul_precision("highest"):  # sums of products, as they are counted
+        cost = jax.jit(model.apply).lower(variables, images).cost_analysis()
     assert cost is not None
     # XLA counts additions and comparisons too, and leaves out products with padding.
     nominal = forward_operations(network.layers)
