@@ -42,7 +42,7 @@ images, x → features  forward        input grad.    kernel grad.
 import functools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -85,7 +85,7 @@ class Tiling(NamedTuple):
 
 
 def tiling(
-    x: Sequence[int],
+    x: Sequence[Any],
     size: Pair,
     kernel: Sequence[int],
     stride: Pair,
@@ -100,7 +100,7 @@ def tiling(
     bfloat16, and whatever is asked for with a precision.
 
     Args:
-        x: shape of the images, (batch, height, width, channels).
+        x: shape of the images, (batch, height, width, channels); an unknown size is a symbol.
         size: rows and columns of the output.
         kernel: its shape, (rows, columns, channels, features).
         stride: of the window.
