@@ -152,10 +152,7 @@ def convolve(
 ) -> Float[Array, "batch out_height out_width features"]:
     """The convolution with stride 1; pads may be negative, which leaves rows and columns out."""
     size = (x.shape[1] + sum(pads[0]) - 2, x.shape[2] + sum(pads[1]) - 2)
-    matrices = MATRICES[how.tile]
-    transformed = kernel.astype(_wide(x))
-    for axis in (0, 1):
-        transformed = _along(matrices.kernel, _slices(transformed, axis), 0)
+    transformed = _both_sides(MATRICES[how.tile].kernel, kernel.astype(_wide(x)))
     transformed = transformed.reshape(-1, *kernel.shape[2:])
     parted = _in_parts(x, how)
 
@@ -180,7 +177,6 @@ def kernel_gradient(
 ) -> Float[Array, "3 3 channels features"]:
     """∂L/∂kernel of :func:`convolve`, added up in float32."""
     size = (dy.shape[1], dy.shape[2])
-    matrices = MATRICES[how.tile]
     parted, dy_parted = _in_parts(x, how), _in_parts(dy, how)
 
     def add(total: Array, number: Array) -> tuple[Array, None]:
@@ -193,10 +189,8 @@ def kernel_gradient(
     width = how.tile + WINDOW - 1
     start = _zeros((width * width, x.shape[3], dy.shape[3]), _wide(x), x, dy)
     total, _ = lax.scan(add, start, jnp.arange(parted.shape[1]))
-    gradient = total.reshape(width, width, *total.shape[1:])
-    for axis in (0, 1):
-        gradient = _along(matrices.kernel.T, _slices(gradient, axis), 0)
-    return gradient.astype(x.dtype)
+    total = total.reshape(width, width, *total.shape[1:])
+    return _both_sides(MATRICES[how.tile].kernel.T, total).astype(x.dtype)
 
 
 def _wide(x: Array) -> np.dtype:
@@ -245,6 +239,13 @@ def _along(matrix: np.ndarray, parts: Sequence[Array], axis: int) -> Array:
         for column, part in zip(matrix.T, parts, strict=True)
     ]
     return functools.reduce(jnp.add, terms)
+
+
+def _both_sides(matrix: np.ndarray, x: Array) -> Array:
+    """The matrix from the left and the right of the first two axes, which change places."""
+    for axis in (0, 1):
+        x = _along(matrix, _slices(x, axis), 0)
+    return x
 
 
 def _data(
