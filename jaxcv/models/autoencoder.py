@@ -7,8 +7,8 @@ import jax
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxcv import ops
 from jaxcv.constraints import Count
+from jaxcv.layers import Dense
 
 
 class Autoencoded(NamedTuple):
@@ -48,9 +48,7 @@ class Autoencoder(nn.Module):
         def uniform(key: PRNGKeyArray, shape: tuple[int, ...], dtype: jax.typing.DTypeLike):
             return jax.random.uniform(key, shape, dtype, -bound, bound)
 
-        dense = functools.partial(
-            nn.Dense, kernel_init=uniform, bias_init=uniform, dot_general=ops.dot_general
-        )
+        dense = functools.partial(Dense, kernel_init=uniform, bias_init=uniform)
         logits = dense(self.hidden, name="encoder")(x)
         hidden = nn.sigmoid(logits)
         self.sow("intermediates", "hidden", hidden)

@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 from jaxcv import ops
 from jaxcv.constraints import Count, Fraction
-from jaxcv.layers import BatchNorm, Dropout
+from jaxcv.layers import BatchNorm, Dense, Dropout
 from jaxcv.models.activations import INITIALIZERS
 
 _POOLS = 2
@@ -58,5 +58,5 @@ class ChallengeNet(nn.Module):
         x = ops.global_avg_pool2d(x)
         self.sow("intermediates", "pool", x)
         for features in (*self.hidden, self.num_classes):
-            x = nn.Dense(features, kernel_init=INITIALIZERS["glorot_uniform"])(x)
+            x = Dense(features, kernel_init=INITIALIZERS["glorot_uniform"])(x)
         return x

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from jaxcv import ops
 from jaxcv.constraints import Count
+from jaxcv.layers import Dense
 from jaxcv.models.blocks import ConvBatchNorm
 
 
@@ -40,4 +41,4 @@ class CNNBatchNorm(nn.Module):
                 x = ops.max_pool2d(x, window=2)
                 self.sow("intermediates", f"pool{i + 1}", x)
         x = x.reshape(x.shape[0], -1)
-        return nn.Dense(self.num_classes, kernel_init=nn.initializers.glorot_uniform())(x)
+        return Dense(self.num_classes, kernel_init=nn.initializers.glorot_uniform())(x)

@@ -5,6 +5,7 @@ from jaxtyping import Array, Float
 
 from jaxcv import ops
 from jaxcv.constraints import Count
+from jaxcv.layers import Dense
 from jaxcv.models.blocks import ConvBatchNorm
 
 
@@ -36,4 +37,4 @@ class CNNGlobalPool(nn.Module):
             self.sow("intermediates", f"conv{i + 1}", x)
         x = ops.global_avg_pool2d(x)
         self.sow("intermediates", "pool", x)
-        return nn.Dense(self.num_classes, kernel_init=nn.initializers.glorot_uniform())(x)
+        return Dense(self.num_classes, kernel_init=nn.initializers.glorot_uniform())(x)

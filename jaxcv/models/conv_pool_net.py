@@ -5,6 +5,7 @@ from jaxtyping import Array, Float
 
 from jaxcv import ops
 from jaxcv.constraints import Count, Positive
+from jaxcv.layers import Dense
 
 
 class ConvPoolNet(nn.Module):
@@ -43,6 +44,6 @@ class ConvPoolNet(nn.Module):
         self.sow("intermediates", "conv1", x)
         x = ops.max_pool2d(x, window=2)
         self.sow("intermediates", "pool1", x)
-        x = nn.relu(nn.Dense(self.hidden, kernel_init=normal)(x.reshape(x.shape[0], -1)))
+        x = nn.relu(Dense(self.hidden, kernel_init=normal)(x.reshape(x.shape[0], -1)))
         self.sow("intermediates", "hidden1", x)
-        return nn.Dense(self.num_classes, kernel_init=normal)(x)
+        return Dense(self.num_classes, kernel_init=normal)(x)

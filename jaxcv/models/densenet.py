@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 from jaxcv import ops
 from jaxcv.constraints import Count
 from jaxcv.errors import UserError
-from jaxcv.layers import BatchNorm
+from jaxcv.layers import BatchNorm, Dense
 from jaxcv.models.activations import INITIALIZERS
 from jaxcv.models.blocks import Features
 
@@ -56,7 +56,7 @@ class DenseNet(nn.Module):
             self.sow("intermediates", f"block{block + 1}", x)
         x = ops.global_avg_pool2d(nn.relu(BatchNorm()(x, train)))
         self.sow("intermediates", "pool", x)
-        return nn.Dense(self.num_classes, kernel_init=INITIALIZERS["glorot_uniform"])(x)
+        return Dense(self.num_classes, kernel_init=INITIALIZERS["glorot_uniform"])(x)
 
 
 def _conv(features: int, size: int, x: Features) -> Features:

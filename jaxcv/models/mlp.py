@@ -4,6 +4,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from jaxcv.constraints import Count
+from jaxcv.layers import Dense
 from jaxcv.models.activations import ACTIVATIONS, INITIALIZERS, Activation, Initializer, inputs
 
 
@@ -35,7 +36,7 @@ class MLP(nn.Module):
         x = images.reshape(images.shape[0], -1)
         for i, features in enumerate(self.features):
             width = inputs(self.activation, features)
-            x = nn.Dense(width, kernel_init=INITIALIZERS[self.kernel_init])(x)
+            x = Dense(width, kernel_init=INITIALIZERS[self.kernel_init])(x)
             x = ACTIVATIONS[self.activation](x)
             self.sow("intermediates", f"hidden{i + 1}", x)
-        return nn.Dense(self.num_classes, kernel_init=INITIALIZERS[self.output_init])(x)
+        return Dense(self.num_classes, kernel_init=INITIALIZERS[self.output_init])(x)

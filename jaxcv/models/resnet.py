@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 from jaxcv import ops
 from jaxcv.constraints import Count
 from jaxcv.errors import UserError
+from jaxcv.layers import Dense
 from jaxcv.models.blocks import ConvBatchNorm, Features
 
 
@@ -50,7 +51,7 @@ class ResNet(nn.Module):
                 self.sow("intermediates", f"stack{stack + 1}_block{block + 1}", x)
         x = ops.global_avg_pool2d(x)
         self.sow("intermediates", "pool", x)
-        return nn.Dense(self.num_classes, kernel_init=nn.initializers.glorot_uniform())(x)
+        return Dense(self.num_classes, kernel_init=nn.initializers.glorot_uniform())(x)
 
 
 class ResidualBlock(nn.Module):

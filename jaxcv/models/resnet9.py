@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 from jaxcv import ops
 from jaxcv.constraints import Count
 from jaxcv.errors import UserError
+from jaxcv.layers import Dense
 from jaxcv.models.activations import INITIALIZERS
 from jaxcv.models.blocks import ConvBatchNorm, Features
 
@@ -56,7 +57,7 @@ class ResNet9(nn.Module):
         x = ops.max_pool2d(x, window=x.shape[1:3]).reshape(x.shape[0], -1)
         # Maxima of sums of normalised maps: unscaled, the first logits would be in the tens.
         x = x * _LOGIT_SCALE
-        return nn.Dense(self.num_classes, kernel_init=INITIALIZERS["glorot_uniform"])(x)
+        return Dense(self.num_classes, kernel_init=INITIALIZERS["glorot_uniform"])(x)
 
 
 def _conv(features: int, x: Features, train: bool) -> Features:

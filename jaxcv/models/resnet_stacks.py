@@ -5,6 +5,7 @@ from jaxtyping import Array, Float
 
 from jaxcv import ops
 from jaxcv.constraints import Count
+from jaxcv.layers import Dense
 from jaxcv.models.activations import INITIALIZERS
 from jaxcv.models.resnet import ResidualBlock
 
@@ -41,4 +42,4 @@ class ResNetStacks(nn.Module):
                 self.sow("intermediates", f"stack{stack + 1}_block{block + 1}", x)
         x = ops.global_avg_pool2d(x)
         self.sow("intermediates", "pool", x)
-        return nn.Dense(self.num_classes, kernel_init=INITIALIZERS["he_normal"])(x)
+        return Dense(self.num_classes, kernel_init=INITIALIZERS["he_normal"])(x)

@@ -4,6 +4,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from jaxcv.constraints import Count
+from jaxcv.layers import Dense
 
 
 class Softmax(nn.Module):
@@ -24,4 +25,4 @@ class Softmax(nn.Module):
     ) -> Float[Array, "batch classes"]:
         """Logits of a batch of images."""
         x = images.reshape(images.shape[0], -1)
-        return nn.Dense(self.num_classes, kernel_init=nn.initializers.glorot_uniform())(x)
+        return Dense(self.num_classes, kernel_init=nn.initializers.glorot_uniform())(x)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from jaxcv import ops
 from jaxcv.constraints import Count, Positive
 from jaxcv.errors import UserError
-from jaxcv.layers import BatchNorm, Whitening, whitening_kernel
+from jaxcv.layers import BatchNorm, Dense, Whitening, whitening_kernel
 from jaxcv.models.activations import gelu
 from jaxcv.models.blocks import Features
 
@@ -68,7 +68,7 @@ class Speedrun(nn.Module):
         # Before the layer and not behind it: its products are then as small as the logits.
         x = x * jnp.asarray(self.logit_scale, x.dtype)
         head = _unit if self.unit_head else _uniform
-        return nn.Dense(self.num_classes, use_bias=False, kernel_init=head)(x)
+        return Dense(self.num_classes, use_bias=False, kernel_init=head)(x)
 
 
 def _group(features: int, x: Features, train: bool) -> Features:

@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 from jaxcv import ops
 from jaxcv.constraints import Count
 from jaxcv.errors import UserError
+from jaxcv.layers import Dense
 from jaxcv.models.activations import INITIALIZERS
 
 
@@ -52,4 +53,4 @@ class ThreeLayerConvNet(nn.Module):
             x = nn.relu(x)
             self.sow("intermediates", f"conv{i + 1}_relu", x)
         x = x.reshape(x.shape[0], -1)
-        return nn.Dense(self.num_classes, kernel_init=he_normal, name="dense")(x)
+        return Dense(self.num_classes, kernel_init=he_normal, name="dense")(x)

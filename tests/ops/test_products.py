@@ -1,4 +1,4 @@
-"""Products of many rows with a small kernel: both gradients, in every form and on each backend."""
+"""Products of rows with a small kernel: both gradients, in every form and on each backend."""
 
 import functools
 
@@ -28,8 +28,8 @@ def drawn(rng, rows, inputs, features, dtype=jnp.float32):
     return [jnp.asarray(rng.integers(-2, 3, shape), dtype) for shape in shapes]
 
 
-@pytest.mark.parametrize("rows", [TALL - 1, TALL, TALL + 1, TALL + 2])
-@pytest.mark.parametrize(("inputs", "features"), [(5, 3), (3, 5), (4, 4), (1, 1)])
+@pytest.mark.parametrize("rows", [1, 7, TALL - 1, TALL, TALL + 1, TALL + 2])
+@pytest.mark.parametrize(("inputs", "features"), [(5, 3), (3, 5), (4, 4), (1, 1), (13, 3), (4, 1)])
 def test_small_integers_are_multiplied_exactly(rng, rows, inputs, features):
     x, kernel, dy = drawn(rng, rows, inputs, features)
     got = gradients(x, kernel, dy)
@@ -69,6 +69,8 @@ def test_the_layer_is_the_one_of_flax(rng):
         ((TALL, 3), (2, 3), (((1,), (1,)), ((), ()))),  # a kernel turned round
         ((TALL, 2, 3), (3, 2), (((2,), (0,)), ((), ()))),  # images of rows
         ((TALL - 1, 3), (3, 2), (((1,), (0,)), ((), ()))),  # few rows
+        ((5, 39), (39, 10), (((1,), (0,)), ((), ()))),  # and not four times the inputs
+        ((5, 200), (200, 33), (((1,), (0,)), ((), ()))),  # many features
         ((TALL, 300), (300, 300), (((1,), (0,)), ((), ()))),  # a large kernel
         ((3, TALL), (3, 2), (((0,), (0,)), ((), ()))),
         ((2, TALL, 3), (3, 2), (((2,), (0,)), ((), ()))),
@@ -134,3 +136,17 @@ def test_accelerators_are_given_the_plain_products():
     for platform in ("cuda", "tpu"):
         assert operations(platform, ops.dot_general) == operations(platform, lax.dot_general)
     assert operations("cpu", ops.dot_general) == [3, 1, 1, 2]
+
+
+@pytest.mark.parametrize("rows", ["1", "128", "n"])
+def test_the_gradient_of_few_features_is_turned_round_on_cpu_alone(rows):
+    (rows,) = jax.export.symbolic_shape(rows)
+    arguments = [jax.ShapeDtypeStruct(s, np.float32) for s in ((rows, 40), (40, 10), (rows, 10))]
+
+    def barriers(platform):
+        program = jax.jit(gradients)
+        text = jax.export.export(program, platforms=[platform])(*arguments).mlir_module()
+        assert text.count("stablehlo.dot_general") == 3
+        return text.count("stablehlo.optimization_barrier")
+
+    assert [barriers(platform) for platform in ("cpu", "cuda", "tpu")] == [1, 0, 0]

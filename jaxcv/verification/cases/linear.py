@@ -115,7 +115,7 @@ def _dense(
         )
 
     return Case(
-        op="dense" if dot_general is None else "dense, many rows",
+        op="dense" if dot_general is None else "dense, small kernel",
         variant=f"({batch}, {features_in}) @ ({features_in}, {features_out})",
         function=function,
         draw=draw,
@@ -139,7 +139,10 @@ def cases() -> list[Case]:
         _dense(32769, 3, 3, False),
         _dense(128, 3072, 512, True),
         _dense(1, 4096, 1000, True),
+        _dense(5, 33, 7, False, ops.dot_general),
+        _dense(128, 3072, 10, True, ops.dot_general),
         _dense(2049, 12, 5, False, ops.dot_general),
+        _dense(2049, 20, 5, False, ops.dot_general),
         _dense(2048, 5, 12, False, ops.dot_general),
         _dense(10240, 256, 64, True, ops.dot_general),
     ]

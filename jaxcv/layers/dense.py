@@ -1,0 +1,10 @@
+"""Dense layers: products with kernels that are learnt."""
+
+import functools
+
+from flax import linen as nn
+
+from jaxcv import ops
+
+Dense = functools.partial(nn.Dense, dot_general=ops.dot_general)
+"""Flax's ``nn.Dense``, whose kernel's gradient is fast on CPU (`jaxcv.ops.dot_general`)."""
