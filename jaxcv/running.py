@@ -12,8 +12,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from jaxcv import device_data
 from jaxcv.course import Course, Numbers
 from jaxcv.data.dataset import Dataset
 from jaxcv.devices import is_common, is_first
@@ -63,12 +63,7 @@ class Run:
         self.orders = Orders(program, experiment.seed, self.total_steps)
         self.course = Course(experiment)
         self.reached = 0
-        facts = {
-            "image_shape": dataset.image_shape,
-            "classes": dataset.classes,
-            "multiplier": np.asarray(program.data.multiplier).tolist(),
-            "offset": np.asarray(program.data.offset).tolist(),
-        }
+        facts = device_data.facts(dataset, program.data)
         self.saver = Saver(
             workdir.checkpoints,
             workdir.metrics,

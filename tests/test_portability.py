@@ -79,8 +79,8 @@ def lowered(experiment: Experiment, platform: str) -> str:
     data = device_data.DeviceData(
         array((STEPS * batch, *shape), np.uint8),
         array((STEPS * batch,), np.int32),
-        array(shape[-1:], dtype),
-        array(shape[-1:], dtype),
+        array(shape, dtype),
+        array(shape, dtype),
     )
     order, limit = array((STEPS, batch), np.int32), array((), np.int32)
     program = export.export(training.train_chunk, platforms=[platform])

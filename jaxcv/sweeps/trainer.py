@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import jax
-import numpy as np
 
+from jaxcv import device_data
 from jaxcv.data import load
 from jaxcv.data.dataset import Dataset
 from jaxcv.errors import UserError
@@ -129,12 +129,7 @@ class Trainer:
                 require_validation(dataset)
             if self._verify:
                 ensure_verified()
-            facts = {
-                "image_shape": dataset.image_shape,
-                "classes": dataset.classes,
-                "multiplier": np.asarray(program.data.multiplier).tolist(),
-                "offset": np.asarray(program.data.offset).tolist(),
-            }
+            facts = device_data.facts(dataset, program.data)
             numbers = [trial.number for trial in bundle]
 
             def told(i: int, epoch: int, score: float, over: bool) -> bool:

@@ -117,8 +117,8 @@ def lane(experiment: Experiment, shape: tuple[int, int, int], seed: int) -> Lane
     data = device_data.DeviceData(
         images=jnp.asarray(rng.integers(0, 256, (BATCH, *shape)), np.uint8),
         labels=jnp.asarray(rng.integers(0, 10, BATCH), np.int32),
-        multiplier=jnp.full(CHANNELS, 1 / 255, np.float32),
-        offset=jnp.asarray(rng.uniform(0.4, 0.6, CHANNELS), np.float32),
+        multiplier=jnp.full(shape, 1 / 255, np.float32),
+        offset=jnp.asarray(np.tile(rng.uniform(0.4, 0.6, CHANNELS), (*shape[:2], 1)), np.float32),
     )
     order = rng.permutation(BATCH).astype(np.int32)[None]
     return Lane(_initial(experiment, shape, seed), data, order)
