@@ -25,11 +25,14 @@ x → features        size  product per  product    one           parts  ideal
 Hence a product for kernels of one element, and parts for all others.
 
 A convolution whose output is so small (features by kernel elements) runs on one core where it has
-17 to 64 features; with fewer XLA:CPU splits the sum, with more the features. Eight parts that stand
-side by side in the program, rather than in a loop, run on as many cores. Milliseconds of wall time
-on two cores, 128 images, 3×3: 16×16×64→64 30 against 40, 8×8×64→64 7.4 against 10.5; training steps
-of whole networks: cnn 101 against 122, cnn_global_pool 58 against 71. Networks with 32 features in
-a layer gain nothing and compile longer.
+17 to 64 features; with fewer XLA:CPU splits the sum, with more the features. Parts that stand side
+by side in the program, rather than in a loop, run on as many cores, from eight on: XLA:CPU hands
+over work only where more than that is ready. Milliseconds of wall time on two cores, 128 images,
+3×3: 16×16×64→64 30 against 40, 8×8×64→64 7.4 against 10.5; training steps of whole networks: cnn
+101 against 122, cnn_global_pool 58 against 71. Sixteen gain a little more (32×32×3→64: 6.1 against
+6.9). Networks with 16 or 32 features in a layer lose what the layer gains (32×32×16→16 by sixteen
+abreast: 6.4 against 10.6, but a step of ResNet-20 a tenth more): the other core has the gradient of
+the layer's input to compute meanwhile.
 """
 
 import math
@@ -41,7 +44,7 @@ _PANEL = 2**20
 WHOLE = 0
 """One matrix product over the whole batch."""
 
-_ABREAST = range(8, 17)
+_ABREAST = range(16, 33)
 """How many parts may stand side by side: more compile for longer than they gain."""
 
 _ONE_CORE = range(33, 65)

@@ -65,13 +65,14 @@ def test_parts_of_16_bits_are_added_up_in_32(monkeypatch):
 @pytest.mark.parametrize(
     ("x", "features", "window", "form"),
     [
-        ((128, 32, 32, 3), 64, (3, 3), Form(16, abreast=True)),
-        ((128, 16, 16, 64), 64, (3, 3), Form(16, abreast=True)),
-        ((50, 16, 16, 64), 64, (3, 3), Form(5, abreast=True)),
+        ((128, 32, 32, 3), 64, (3, 3), Form(8, abreast=True)),
+        ((128, 16, 16, 64), 64, (3, 3), Form(8, abreast=True)),
+        ((50, 16, 16, 64), 64, (3, 3), Form(2, abreast=True)),
         ((1024, 16, 16, 64), 64, (3, 3), Form(4)),  # too large a panel
-        ((125, 16, 16, 64), 64, (3, 3), Form(5)),  # 25 would be too many
+        ((125, 16, 16, 64), 64, (3, 3), Form(5, abreast=True)),
+        ((74, 16, 16, 64), 64, (3, 3), Form(2)),  # 37 would be too many
         ((127, 16, 16, 64), 64, (3, 3), Form(1)),
-        ((128, 8, 8, 64), 64, (3, 3), Form(16, abreast=True)),
+        ((128, 8, 8, 64), 64, (3, 3), Form(8, abreast=True)),
         ((128, 8, 8, 64), 32, (3, 3), Form(16)),
         ((128, 8, 8, 64), 128, (3, 3), Form(16)),
         ((2, 8, 8, 16), 16, (3, 3), Form(2)),

@@ -13,7 +13,7 @@ from jaxcv import ops
 X = jax.ShapeDtypeStruct((8, 16, 16, 64), jnp.float32)
 KERNEL = jax.ShapeDtypeStruct((3, 3, 64, 64), jnp.float32)
 FEW = (
-    jax.ShapeDtypeStruct((8, 16, 16, 16), jnp.float32),
+    jax.ShapeDtypeStruct((16, 16, 16, 16), jnp.float32),
     jax.ShapeDtypeStruct((3, 3, 16, 64), jnp.float32),
 )
 
@@ -68,8 +68,8 @@ def test_accelerators_are_given_the_plain_operations(platform: str, stride: int)
 def test_cpu_is_given_its_own_forms(stride: int):
     found = operations(ours, stride, "cpu", FEW)
     assert found["select_and_scatter"] == found["custom_call"] == found["dot_general"] == 0
-    # One forward, eight parts of the batch abreast, one for each phase of a strided gradient.
-    assert found["convolution"] == 1 + 8 + stride**2
+    # One forward, sixteen parts of the batch abreast, one for each phase of a strided gradient.
+    assert found["convolution"] == 1 + 16 + stride**2
 
 
 def test_cpu_multiplies_tiles_of_many_channels():
