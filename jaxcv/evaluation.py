@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree, Real
+from jaxtyping import Array, Bool, Int, PyTree, Real
 
 from jaxcv.device_data import DeviceData, gather
 from jaxcv.experiment import Experiment, merge
@@ -17,18 +17,22 @@ from jaxcv.views import averaged
 EVALUATION_BATCH = 250
 
 
-def tested(
+def _seen(
     experiment: Experiment,
     params: PyTree,
     batch_stats: PyTree,
-    images: Float[Array, "batch height width channels"],
-) -> PyTree:
-    """The network's outputs in evaluation mode, averaged over the experiment's views."""
-    return averaged(
+    data: DeviceData,
+    chosen: Int[Array, " batch"],
+    mask: Bool[Array, " batch"],
+) -> tuple[PyTree, dict[str, Array]]:
+    """The network's outputs in evaluation mode, averaged over the experiment's views; totals."""
+    images, labels = gather(data, chosen)
+    outputs = averaged(
         lambda view: apply(experiment, params, batch_stats, view, train=False)[0],
         images,
         experiment.views,
     )
+    return outputs, experiment.loss.totals(outputs, images, labels, params, mask)
 
 
 @functools.partial(jax.jit, static_argnames=("static",))
@@ -57,9 +61,7 @@ def evaluate(
     def batch_totals(i: Int[Array, ""]) -> dict[str, Array]:
         chosen = jax.lax.dynamic_slice_in_dim(index, i * EVALUATION_BATCH, EVALUATION_BATCH)
         mask = i * EVALUATION_BATCH + jnp.arange(EVALUATION_BATCH) < count
-        images, labels = gather(data, chosen)
-        outputs = tested(experiment, params, batch_stats, images)
-        return experiment.loss.totals(outputs, images, labels, params, mask)
+        return _seen(experiment, params, batch_stats, data, chosen, mask)[1]
 
     shapes = jax.eval_shape(batch_totals, jnp.zeros((), jnp.int32))
     return jax.lax.fori_loop(
@@ -83,9 +85,23 @@ def predictions(
     batch_stats: PyTree,
     data: DeviceData,
     hyper: dict[str, Array],
-    index: Int[Array, " batch"],
-) -> Real[Array, "batch ..."]:
-    """What the network says of some images of the data set, in evaluation mode."""
+    index: Int[Array, " padded"],
+    count: Int[Array, ""],
+) -> tuple[Real[Array, "padded ..."], dict[str, Array]]:
+    """What the network says of every image of `index`, and what `evaluate` returns, in one pass."""
     experiment = merge(static, hyper)
-    images, _ = gather(data, index)
-    return experiment.loss.predictions(tested(experiment, params, batch_stats, images))
+    seen = functools.partial(_seen, experiment, params, batch_stats, data)
+    batches = index.reshape(-1, EVALUATION_BATCH)
+    masks = (jnp.arange(len(index)) < count).reshape(batches.shape)
+
+    def batch(
+        totals: dict[str, Array], rest: tuple[Array, Array, Array]
+    ) -> tuple[dict[str, Array], Array]:
+        i, chosen, mask = rest
+        outputs, more = seen(chosen, mask)
+        return added(experiment, i == 0, totals, more), experiment.loss.predictions(outputs)
+
+    _, shapes = jax.eval_shape(seen, batches[0], masks[0])
+    nothing = jax.tree.map(lambda t: jnp.zeros(t.shape, t.dtype), shapes)
+    totals, rows = jax.lax.scan(batch, nothing, (jnp.arange(len(batches)), batches, masks))
+    return rows.reshape(-1, *rows.shape[2:]), totals

@@ -66,9 +66,9 @@ def tested(
     """
     chosen = best if experiment.patience is not None and best is not None else state
     trained, views = (chosen.params, chosen.batch_stats), experiment.views
-    totals = jax.device_get(program.evaluate(*trained, "test", views))
+    predictions, totals = program.predictions(*trained, dataset.test, views)
     plain = None if views == "plain" else jax.device_get(program.evaluate(*trained, "test"))
-    return chosen, totals, plain, program.predictions(*trained, dataset.test, views)
+    return chosen, totals, plain, predictions
 
 
 def conclude(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from typing import Any
 
 import jax
 import numpy as np
@@ -94,15 +95,15 @@ class Program:
         batch_stats: PyTree,
         index: Int[np.ndarray, " n"],
         views: Views = "plain",
-    ) -> Real[np.ndarray, "n ..."]:
-        """What the network says of some images, on the host."""
-        batches = evaluation.padded(index, len(index)).reshape(-1, evaluation.EVALUATION_BATCH)
+    ) -> tuple[Real[np.ndarray, "n ..."], dict[str, Any]]:
+        """What the network says of some images, and the totals over them, on the host."""
         predictions = self.placement.compiled(evaluation.predictions)
-        rows = [
-            predictions(self._viewed(views), params, batch_stats, self.data, self.hyper, batch)
-            for batch in batches
-        ]
-        return np.concatenate(jax.device_get(rows))[: len(index)]
+        static, count = self._viewed(views), np.int32(len(index))
+        every = evaluation.padded(index, len(index))
+        rows, totals = jax.device_get(
+            predictions(static, params, batch_stats, self.data, self.hyper, every, count)
+        )
+        return rows[: len(index)], totals
 
     def compile(self, state: TrainState) -> tuple[TrainState, float]:
         """Compiles by running zero steps on zero images; the state and the seconds it took."""

@@ -357,6 +357,25 @@ def test_nothing_is_counted_where_nothing_is_held_out():
     assert (totals["loss"], totals["correct"], totals["count"]) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("views", ["plain", "mirror"])
+@pytest.mark.parametrize("count", [1, evaluation.EVALUATION_BATCH + 3])
+def test_one_pass_gives_predictions_and_totals(count, views):
+    data = tiny.dataset(test=count)
+    program = prepare(experiment(), data)
+    state = program.initial_state(3)
+    trained = state.params, state.batch_stats
+    rows, totals = program.predictions(*trained, data.test, views)
+    expected = jax.device_get(program.evaluate(*trained, "test", views))
+    assert rows.shape == (count, 4)
+    np.testing.assert_allclose(rows.sum(1), 1, rtol=1e-5)
+    assert totals["count"] == expected["count"] == count
+    assert totals["correct"] == np.sum(rows.argmax(1) == data.labels[data.test])
+    assert totals["correct"] == expected["correct"]
+    likelihoods = rows[np.arange(count), data.labels[data.test]]
+    np.testing.assert_allclose(totals["loss"], -np.sum(np.log(likelihoods)), rtol=1e-4)
+    np.testing.assert_allclose(totals["loss"], expected["loss"], rtol=1e-5)
+
+
 @pytest.mark.parametrize(("size", "length"), [(0, 0), (1, 1), (250, 250), (3, 251), (251, 251)])
 def test_padding_fills_whole_batches(size, length):
     index = np.arange(1, size + 1, dtype=np.int32)

@@ -229,11 +229,12 @@ def _of_trial(directory: Path, best: Finished) -> dict[str, Path]:
             return {path.stem.replace("_", " "): path for path in paths}
         program = program.with_numbers(experiment)
         trained = found.params, found.batch_stats
+        predictions, totals = program.predictions(*trained, dataset.test, experiment.views)
         finished = Pictured(
             dataset=dataset,
             params=found.params,
-            predictions=program.predictions(*trained, dataset.test, experiment.views),
-            totals=jax.device_get(program.evaluate(*trained, "test", experiment.views)),
+            predictions=predictions,
+            totals=totals,
             metrics=best.lines(),
             best_epoch=best.record["best_epoch"],
         )
