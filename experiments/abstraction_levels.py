@@ -18,6 +18,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxcv import models, ops
+from jaxcv.layers import Dense
 from jaxcv.losses import cross_entropy
 from jaxcv.plots import against
 from jaxcv.questions import Flags, ask
@@ -67,7 +68,7 @@ def convolution(features: int, size: int) -> nn.Conv:
     return nn.Conv(features, (size, size), conv_general_dilated=ops.conv_general_dilated)
 
 
-two_layer_list = nn.Sequential([flatten, nn.Dense(HIDDEN), nn.relu, nn.Dense(10)])
+two_layer_list = nn.Sequential([flatten, Dense(HIDDEN), nn.relu, Dense(10)])
 three_layer_list = nn.Sequential(
     [
         convolution(FEATURES[0], SIZES[0]),
@@ -75,7 +76,7 @@ three_layer_list = nn.Sequential(
         convolution(FEATURES[1], SIZES[1]),
         nn.relu,
         flatten,
-        nn.Dense(10),
+        Dense(10),
     ]
 )
 

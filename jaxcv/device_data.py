@@ -75,6 +75,7 @@ def facts(dataset: Dataset, data: DeviceData) -> dict[str, Any]:
     return {
         "image_shape": dataset.image_shape,
         "classes": dataset.classes,
+        # Of any pixel: they are the same at each.
         "multiplier": np.asarray(data.multiplier)[0, 0].tolist(),
         "offset": np.asarray(data.offset)[0, 0].tolist(),
     }

@@ -1,7 +1,7 @@
 """What networks call besides ops and layers, in every mode, against the reference.
 
-Dense layers, activations, softmax and cross-entropy: Flax's and JAX's own, `jaxcv.losses`, and the
-product of `jaxcv.ops` in a dense layer.
+Dense layers, activations, softmax and cross-entropy: Flax's and JAX's own, `jaxcv.losses`, and our
+dense layer.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from flax import linen as nn
 
-from jaxcv import losses, ops, reference
+from jaxcv import layers, losses, reference
 from jaxcv.verification.bounds import contraction, summation
 from jaxcv.verification.cases.classification import (
     cross_entropy_formula,
@@ -34,7 +34,7 @@ def normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.n
 class Dense(Op):
     """`nn.Dense`; with whole numbers nothing is tolerated."""
 
-    dot_general: Any = None
+    layer: Any = staticmethod(nn.Dense)
     settings = (
         Setting((5, 33), options=(7, whole)),
         Setting((3, 4), options=(2, whole)),
@@ -54,7 +54,7 @@ class Dense(Op):
         return Drawn(tuple(arguments), (), dy)
 
     def call(self, setting):
-        layer = nn.Dense(setting.options[0], dot_general=self.dot_general)
+        layer = self.layer(setting.options[0])
         return lambda x, kernel, bias: (
             layer.apply({"params": {"kernel": kernel, "bias": bias}}, x),
             (),
@@ -161,11 +161,16 @@ class CrossEntropy(Softmax):
         )
 
 
-class DenseOfManyRows(Dense):
-    """As an autoencoder has it on all its images at once."""
+class OwnDense(Dense):
+    """With few features, as a classifier ends, and with many rows, as an autoencoder has them."""
 
-    dot_general = staticmethod(ops.dot_general)
+    layer = staticmethod(layers.Dense)
     settings = (
+        *Dense.settings,
+        Setting((1, 40), options=(10, normal)),
+        Setting((64, 128), options=(32, normal)),
+        Setting((64, 128), options=(33, normal)),
+        Setting((2050, 16), options=(4, normal)),
         Setting((2048, 3), options=(5, whole)),
         Setting((2049, 5), options=(3, whole)),
         Setting((2048, 7), options=(2, normal)),
@@ -174,7 +179,7 @@ class DenseOfManyRows(Dense):
 
 
 test_dense = agrees(Dense())
-test_dense_of_many_rows = agrees(DenseOfManyRows())
+test_own_dense = agrees(OwnDense())
 test_softmax = agrees(Softmax())
 test_cross_entropy = agrees(CrossEntropy())
 test_relu, test_leaky_relu, test_elu, test_gelu, test_tanh, test_sigmoid, test_log_sigmoid = (

@@ -416,6 +416,15 @@ def test_floats_are_what_the_network_sees(rng):
     np.testing.assert_array_equal(labels, DATA.labels)
 
 
+def test_a_trained_network_is_told_one_number_a_channel():
+    data = device_data.place(DATA, experiment(normalization="standardize"))
+    facts = device_data.facts(DATA, data)
+    multiplier, offset = device_data.normalization(DATA.images, DATA.train, "standardize")
+    np.testing.assert_array_equal(np.float32(facts["multiplier"]), np.float32(multiplier))
+    np.testing.assert_array_equal(np.float32(facts["offset"]), np.float32(offset))
+    assert (facts["image_shape"], facts["classes"]) == (DATA.image_shape, DATA.classes)
+
+
 def test_a_channel_that_never_varies_is_not_divided():
     images = np.full((4, 2, 2, 2), 51, np.uint8)
     images[..., 1] = np.arange(4)[:, None, None]

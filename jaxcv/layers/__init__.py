@@ -1,4 +1,4 @@
-"""Dense layers, normalisation, whitening, dropout: pure functions, and thin Flax modules of them.
+"""Normalisation, whitening, dropout: pure functions, and thin Flax modules; dense layers of Flax.
 
 Those that `jaxcv.reference` has too have its names and arguments, and are proven against it.
 """

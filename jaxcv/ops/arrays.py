@@ -1,8 +1,9 @@
 """What the ops accept: batches of images in a floating-point dtype, from JAX or NumPy."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 Values = Array | np.ndarray
 """An array of JAX or of NumPy; the latter becomes JAX's, in the widest dtype that is enabled."""
@@ -54,3 +55,22 @@ def as_bias(bias: Values, kernel: Array) -> Array:
             f"bias must be {kernel.shape[3:]} of {kernel.dtype}, not {bias.shape} of {bias.dtype}"
         )
     return bias
+
+
+def explicitly_sharded(*arrays: Array) -> bool:
+    """Whether types say how devices share one of them: merging axes is refused there."""
+    return any(axes is not None for x in arrays for axes in jax.typeof(x).sharding.spec)
+
+
+def varying_alike(*arrays: Array) -> list[Array]:
+    """Arrays that vary between the same devices under `jax.shard_map`; the same arrays elsewhere.
+
+    A gradient of our own is what varies as what it was computed from, and is refused for a kernel
+    that all devices share. Of one that was cast before, JAX adds the devices' gradients up.
+    """
+    axes = frozenset[str]().union(*(jax.typeof(x).vma for x in arrays))
+    missing = [tuple(sorted(axes - jax.typeof(x).vma)) for x in arrays]
+    return [
+        lax.pcast(x, names, to="varying") if names else x
+        for x, names in zip(arrays, missing, strict=True)
+    ]

@@ -16,7 +16,14 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from jaxcv.ops import winograd
-from jaxcv.ops.arrays import Values, as_bias, as_images, as_kernel
+from jaxcv.ops.arrays import (
+    Values,
+    as_bias,
+    as_images,
+    as_kernel,
+    explicitly_sharded,
+    varying_alike,
+)
 from jaxcv.ops.filter_gradients import filter_gradient
 from jaxcv.ops.input_gradients import input_gradient
 from jaxcv.ops.narrow import columns_at_once, convolve
@@ -60,7 +67,7 @@ def conv2d(
     x = as_images(x)
     kernel = as_kernel(kernel, x)
     steps = as_pair(stride, "stride")
-    y = _convolve(x, kernel, steps, _pads(x, kernel, steps, padding), None)
+    y = _shared(x, kernel, steps, _pads(x, kernel, steps, padding), None)
     return y if bias is None else y + as_bias(bias, kernel)
 
 
@@ -104,7 +111,7 @@ def conv_general_dilated(
         as_kernel(rhs, as_images(lhs))
         steps = as_pair(window_strides, "window_strides")
         pads = _pads(lhs, rhs, steps, padding)
-        return _convolve(lhs, rhs, steps, pads, precision)
+        return _shared(lhs, rhs, steps, pads, precision)
     return lax.conv_general_dilated(
         lhs,
         rhs,
@@ -132,6 +139,13 @@ def _pads(x: Array, kernel: Array, stride: Pair, padding: Padding) -> Pads:
     return pads
 
 
+def _shared(x: Array, kernel: Array, stride: Pair, pads: Pads, precision) -> Array:
+    """The convolution, however devices share its operands."""
+    if explicitly_sharded(x, kernel):
+        return _plain(x, kernel, stride, pads, precision)
+    return _convolve(*varying_alike(x, kernel), stride, pads, precision)
+
+
 def _plain(x: Array, kernel: Array, stride: Pair, pads: Pads, precision) -> Array:
     return lax.conv_general_dilated(
         x, kernel, stride, pads, dimension_numbers=DIMENSIONS, precision=precision
@@ -144,8 +158,6 @@ def _by_platform(x: Array, kernel: Array, stride: Pair, pads: Pads, precision) -
     together = columns_at_once(kernel.shape, stride, columns)
     tiling = winograd.tiling(x.shape, (rows, columns), kernel.shape, stride, x.dtype, precision)
     default = functools.partial(_plain, stride=stride, pads=pads, precision=precision)
-    if winograd.explicitly_sharded(x):
-        tiling = None
     if together == 1 and tiling is None:
         return default(x, kernel)
 

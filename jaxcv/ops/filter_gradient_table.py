@@ -26,13 +26,13 @@ Hence a product for kernels of one element, and parts for all others.
 
 A convolution whose output is so small (features by kernel elements) runs on one core where it has
 17 to 64 features; with fewer XLA:CPU splits the sum, with more the features. Parts that stand side
-by side in the program, rather than in a loop, run on as many cores, from eight on: XLA:CPU hands
-over work only where more than that is ready. Milliseconds of wall time on two cores, 128 images,
-3×3: 16×16×64→64 30 against 40, 8×8×64→64 7.4 against 10.5; training steps of whole networks: cnn
-101 against 122, cnn_global_pool 58 against 71. Sixteen gain a little more (32×32×3→64: 6.1 against
-6.9). Networks with 16 or 32 features in a layer lose what the layer gains (32×32×16→16 by sixteen
-abreast: 6.4 against 10.6, but a step of ResNet-20 a tenth more): the other core has the gradient of
-the layer's input to compute meanwhile.
+by side in the program, rather than in a loop, run on as many cores if there are eight or more: less
+than that XLA:CPU does not share out. Milliseconds of wall time on two cores, 128 images, 3×3, eight
+parts abreast against a loop: 16×16×64→64 30 against 40, 8×8×64→64 7.4 against 10.5; training steps
+of whole networks: cnn 101 against 122, cnn_global_pool 58 against 71. Sixteen parts gain a little
+more than eight (32×32×3→64: 6.1 against 6.9). Networks with 16 or 32 features in a layer lose what
+the layer gains (32×32×16→16 by sixteen abreast: 6.4 against 10.6, but a step of ResNet-20 a tenth
+more): the other core has the gradient of the layer's input to compute meanwhile.
 """
 
 import math
@@ -44,8 +44,11 @@ _PANEL = 2**20
 WHOLE = 0
 """One matrix product over the whole batch."""
 
-_ABREAST = range(16, 33)
-"""How many parts may stand side by side: more compile for longer than they gain."""
+_ABREAST = range(8, 33)
+"""How many parts may stand side by side: fewer share one core, more compile for long."""
+
+_WANTED = 16
+"""Parts abreast from which more gain nothing."""
 
 _ONE_CORE = range(33, 65)
 """Features with which parts abreast gain by using the core that XLA:CPU leaves idle."""
@@ -71,8 +74,10 @@ def filter_form(x: tuple[int, ...], dy: tuple[int, ...], window: tuple[int, int]
     batch, positions = x[0], dy[1] * dy[2]
     wanted = _PANEL // (positions * max(math.prod(window) * x[3], 4 * dy[3]))
     images = _divisor(batch, wanted)
-    wider = _divisor(batch, batch // _ABREAST.start)
-    if dy[3] in _ONE_CORE and batch // wider in _ABREAST and wider <= 4 * images:
+    counts = [n for n in _ABREAST if batch % n == 0]
+    count = min((n for n in counts if n >= _WANTED), default=max(counts, default=batch))
+    wider = batch // count
+    if dy[3] in _ONE_CORE and count in _ABREAST and wider <= 4 * images:
         return Form(wider, abreast=True)
     return Form(images)
 

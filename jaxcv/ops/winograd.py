@@ -50,6 +50,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
+from jaxcv.ops.arrays import varying_alike
 from jaxcv.ops.padding import Pads, Pair
 from jaxcv.ops.separate import separately
 from jaxcv.ops.toom_cook import MATRICES, WINDOW
@@ -128,11 +129,6 @@ def tiling(
     most = _PANEL // ((tile + WINDOW - 1) ** 2 * (channels + features) * tiles)
     images = batch if batch <= most else _divisor(batch, most)
     return Tiling(tile, images) if images * tiles >= _TILES else None
-
-
-def explicitly_sharded(x: Array) -> bool:
-    """Whether types say how devices share an array: merging axes is refused there."""
-    return any(axes is not None for axes in jax.typeof(x).sharding.spec)
 
 
 def _divisor(batch: int, most: int) -> int:
@@ -216,9 +212,7 @@ def _zeros(shape: Sequence[int], dtype: np.dtype, *like: Array) -> Array:
 
     Under `jax.shard_map` a loop returns what varies between the same devices as what it was given.
     """
-    zeros = jnp.zeros(shape, dtype)
-    axes = frozenset().union(*(jax.typeof(array).vma for array in like))
-    return lax.pcast(zeros, tuple(axes), to="varying") if axes else zeros
+    return varying_alike(jnp.zeros(shape, dtype), *like)[0]
 
 
 def _slices(x: Array, axis: int) -> list[Array]:

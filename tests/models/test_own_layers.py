@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 from flax import linen as nn
 
+from jaxcv import ops
 from jaxcv.models import MODELS
 
 FILES = sorted((Path(__file__).parents[2] / "jaxcv" / "models").glob("*.py"))
@@ -85,12 +86,12 @@ def test_what_is_ours_is_not(source: str):
     assert not brought_in(source)
 
 
-def modules_used(model: nn.Module) -> set[type[nn.Module]]:
-    """The class of every module that a network calls while it trains."""
-    seen = set()
+def modules_used(model: nn.Module) -> list[nn.Module]:
+    """Every module that a network calls while it trains."""
+    seen = []
 
     def note(call, arguments, options, context):
-        seen.add(type(context.module))
+        seen.append(context.module)
         return call(*arguments, **options)
 
     def train(images):
@@ -106,7 +107,17 @@ def modules_used(model: nn.Module) -> set[type[nn.Module]]:
 def test_no_network_calls_flaxs_own(name: str):
     used = modules_used(MODELS[name]())
     assert used
-    assert not {module for module in used if module.__module__ in FOREIGN}
+    assert not {type(module) for module in used if type(module).__module__ in FOREIGN}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_networks_compute_with_our_products(name: str):
+    used = modules_used(MODELS[name]())
+    dense = [module for module in used if isinstance(module, nn.Dense)]
+    convolutions = [module for module in used if isinstance(module, nn.Conv)]
+    assert dense
+    assert all(module.dot_general is ops.dot_general for module in dense)
+    assert all(module.conv_general_dilated is ops.conv_general_dilated for module in convolutions)
 
 
 def test_a_call_is_found():
@@ -115,4 +126,4 @@ def test_a_call_is_found():
         def __call__(self, images, train):
             return nn.BatchNorm(use_running_average=not train)(images)
 
-    assert nn.BatchNorm in modules_used(Foreign())
+    assert nn.BatchNorm in map(type, modules_used(Foreign()))

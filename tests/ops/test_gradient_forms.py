@@ -70,6 +70,7 @@ def test_parts_of_16_bits_are_added_up_in_32(monkeypatch):
         ((50, 16, 16, 64), 64, (3, 3), Form(2, abreast=True)),
         ((1024, 16, 16, 64), 64, (3, 3), Form(4)),  # too large a panel
         ((125, 16, 16, 64), 64, (3, 3), Form(5, abreast=True)),
+        ((12, 16, 16, 64), 64, (3, 3), Form(1, abreast=True)),  # fewer than sixteen
         ((74, 16, 16, 64), 64, (3, 3), Form(2)),  # 37 would be too many
         ((127, 16, 16, 64), 64, (3, 3), Form(1)),
         ((128, 8, 8, 64), 64, (3, 3), Form(8, abreast=True)),

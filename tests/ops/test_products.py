@@ -1,6 +1,10 @@
 """Products of rows with a small kernel: both gradients, in every form and on each backend."""
 
 import functools
+import itertools
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +19,12 @@ from jaxcv.ops import products
 TALL = products._TALL
 
 
-def gradients(x, kernel, dy, dot_general=ops.dot_general):
-    def product(x, kernel):
-        return dot_general(x, kernel, (((1,), (0,)), ((), ())))
+def product(dot_general, x, kernel):
+    return dot_general(x, kernel, (((1,), (0,)), ((), ())))
 
-    y, pull = jax.vjp(product, x, kernel)
+
+def gradients(x, kernel, dy, dot_general=ops.dot_general):
+    y, pull = jax.vjp(functools.partial(product, dot_general), x, kernel)
     return y, *pull(dy)
 
 
@@ -39,6 +44,48 @@ def test_small_integers_are_multiplied_exactly(rng, rows, inputs, features):
     for transformed in (jax.jit(gradients), lambda *a: jax.vmap(gradients)(*(b[None] for b in a))):
         for a, b in zip(transformed(x, kernel, dy), got, strict=True):
             np.testing.assert_array_equal(a.reshape(b.shape), b)
+
+
+@pytest.mark.parametrize("batched", list(itertools.product([0, None], repeat=3))[:-1], ids=str)
+@pytest.mark.parametrize("rows", [9, TALL])
+def test_lanes_may_share_any_operand(rng, rows, batched):
+    lanes = [drawn(rng, rows, 16, 4) for _ in range(3)]
+    stacked = [
+        lanes[0][i] if axis is None else jnp.stack([lane[i] for lane in lanes])
+        for i, axis in enumerate(batched)
+    ]
+    got = jax.jit(jax.vmap(gradients, in_axes=batched))(*stacked)
+    for n, lane in enumerate(lanes):
+        own = [stacked[i] if axis is None else lane[i] for i, axis in enumerate(batched)]
+        for a, b in zip(got, gradients(*own), strict=True):
+            np.testing.assert_array_equal(a[n], b)
+
+
+def test_gradients_have_derivatives_of_both_modes(rng):
+    x, kernel, _ = drawn(rng, 6, 16, 3)
+
+    def loss(dot_general, kernel):
+        return jnp.sum(product(dot_general, x, kernel) ** 3)
+
+    ours, theirs = (
+        jax.grad(functools.partial(loss, form)) for form in (ops.dot_general, lax.dot_general)
+    )
+    expected = jax.jvp(theirs, (kernel,), (jnp.ones_like(kernel),))
+    for a, b in zip(jax.jvp(ours, (kernel,), (jnp.ones_like(kernel),)), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+    again, expected = (jax.grad(lambda k, g=g: jnp.sum(g(k) ** 2))(kernel) for g in (ours, theirs))
+    np.testing.assert_allclose(again, expected, rtol=1e-6)
+
+
+def test_a_gradient_taken_later_has_the_precision_of_its_product():
+    x, kernel = jnp.ones((5, 40)), jnp.ones((40, 10))
+
+    def later(dy):
+        with jax.default_matmul_precision("highest"):
+            _, pull = jax.vjp(functools.partial(product, ops.dot_general), x, kernel)
+        return pull(dy)
+
+    assert str(jax.make_jaxpr(later)(jnp.ones((5, 10)))).lower().count("highest") >= 6
 
 
 def test_halves_of_16_bits_are_added_up_in_32():
@@ -136,6 +183,57 @@ def test_accelerators_are_given_the_plain_products():
     for platform in ("cuda", "tpu"):
         assert operations(platform, ops.dot_general) == operations(platform, lax.dot_general)
     assert operations("cpu", ops.dot_general) == [3, 1, 1, 2]
+
+
+def test_a_width_may_be_a_symbol():
+    rows, inputs = jax.export.symbolic_shape("n, d")
+    arguments = [jax.ShapeDtypeStruct(s, np.float32) for s in ((rows, inputs), (inputs, 10))]
+    program = jax.jit(functools.partial(product, ops.dot_general))
+    text = jax.export.export(program)(*arguments).mlir_module()
+    assert text.count("stablehlo.dot_general") == 1
+
+
+SHARDED = """
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+from jaxcv import ops
+
+def loss(kernels, x):
+    y = ops.conv2d(x, kernels[0])
+    flat = y.reshape(len(y), -1)
+    return jnp.sum(jnp.sin(ops.dot_general(flat, kernels[1], (((1,), (0,)), ((), ())))))
+
+rng = np.random.default_rng(0)
+for rows in (8, 4096):
+    x = jnp.asarray(rng.integers(-2, 3, (rows, 4, 4, 1)), jnp.float32)
+    kernels = (jnp.ones((3, 3, 1, 2)), jnp.asarray(rng.integers(-1, 2, (32, 3)), jnp.float32))
+    expected = jax.grad(loss)(kernels, x)
+
+    def same(got):
+        for a, b in zip(got, expected):
+            assert np.allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(b).max()), (rows, a, b)
+
+    mesh = jax.make_mesh((4,), ("b",), axis_types=(AxisType.Auto,))
+    total = lambda k, x: jax.lax.psum(loss(k, x), "b")
+    mapped = jax.shard_map(total, mesh=mesh, in_specs=(P(), P("b")), out_specs=P())
+    same(jax.jit(jax.grad(mapped))(kernels, x))
+    shared = jax.device_put(x, NamedSharding(mesh, P("b")))
+    same(jax.jit(jax.grad(loss))(kernels, shared))
+    same(jax.grad(loss)(kernels, shared))
+    mesh = jax.make_mesh((4,), ("b",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        explicit = jax.device_put(np.asarray(x), NamedSharding(mesh, P("b")))
+        everywhere = jax.device_put(jax.device_get(kernels), NamedSharding(mesh, P()))
+        same(jax.jit(jax.grad(loss))(everywhere, explicit))
+"""
+
+
+def test_devices_may_share_the_rows_in_any_way():
+    variables = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    run = subprocess.run(
+        [sys.executable, "-c", SHARDED], env=variables, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.parametrize("rows", ["1", "128", "n"])

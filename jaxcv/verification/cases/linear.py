@@ -6,6 +6,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxcv import ops, reference
+from jaxcv.layers import Dense
 from jaxcv.verification import minimal_filtering
 from jaxcv.verification.bounds import contraction, summation
 from jaxcv.verification.cases.case import Case, Example, Rng, numbers
@@ -87,16 +88,14 @@ def _flax_conv(size, window) -> Case:
     )
 
 
-def _dense(
-    batch: int, features_in: int, features_out: int, deep: bool, dot_general: Any = None
-) -> Case:
+def _dense(batch: int, features_in: int, features_out: int, deep: bool, ours: bool = False) -> Case:
     def draw(rng: Rng, integers: bool) -> Example:
         shapes = ((batch, features_in), (features_in, features_out), (features_out,))
         x, kernel, bias = (numbers(rng, shape, integers) for shape in shapes)
         return Example((x, kernel, bias), (), numbers(rng, (batch, features_out), integers))
 
     def function(x, kernel, bias):
-        layer = nn.Dense(features_out, dot_general=dot_general)
+        layer = Dense(features_out) if ours else nn.Dense(features_out)
         return layer.apply({"params": {"kernel": kernel, "bias": bias}}, x)
 
     def forward(example: Example, u: float) -> Bounded:
@@ -115,7 +114,7 @@ def _dense(
         )
 
     return Case(
-        op="dense" if dot_general is None else "dense, small kernel",
+        op="layers.Dense" if ours else "dense",
         variant=f"({batch}, {features_in}) @ ({features_in}, {features_out})",
         function=function,
         draw=draw,
@@ -139,10 +138,10 @@ def cases() -> list[Case]:
         _dense(32769, 3, 3, False),
         _dense(128, 3072, 512, True),
         _dense(1, 4096, 1000, True),
-        _dense(5, 33, 7, False, ops.dot_general),
-        _dense(128, 3072, 10, True, ops.dot_general),
-        _dense(2049, 12, 5, False, ops.dot_general),
-        _dense(2049, 20, 5, False, ops.dot_general),
-        _dense(2048, 5, 12, False, ops.dot_general),
-        _dense(10240, 256, 64, True, ops.dot_general),
+        _dense(5, 33, 7, False, ours=True),
+        _dense(128, 3072, 10, True, ours=True),
+        _dense(2049, 12, 5, False, ours=True),
+        _dense(2049, 20, 5, False, ours=True),
+        _dense(2048, 5, 12, False, ours=True),
+        _dense(10240, 256, 64, True, ours=True),
     ]
