@@ -155,13 +155,13 @@ def test_dropout_given_pytorchs_mask(compare, rng, rate):
     compare(lambda x: layers.dropout(x, mask, rate), dropped, [x])
 
 
-@pytest.mark.parametrize(("rows", "dot_general"), [(5, None), (2050, ops.dot_general)])
-def test_dense(compare, rng, rows, dot_general):
-    layer = nn.Dense(4, dot_general=dot_general)
+@pytest.mark.parametrize("rows", [5, 2050])
+@pytest.mark.parametrize("layer", [nn.Dense(4), layers.Dense(4)], ids=["flax", "ours"])
+def test_dense(compare, rng, rows, layer):
     compare(
         lambda x, kernel, bias: layer.apply({"params": {"kernel": kernel, "bias": bias}}, x),
         theirs.dense,
-        [rng.standard_normal(shape) for shape in ((rows, 7), (7, 4), (4,))],
+        [rng.standard_normal(shape) for shape in ((rows, 16), (16, 4), (4,))],
     )
 
 
