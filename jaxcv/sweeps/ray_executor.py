@@ -29,11 +29,17 @@ _SECONDS = 0.2
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 _HEAD, _SETTINGS = 9, 4
 _ANSWER_SECONDS = 5.0
+# How many threads XLA computes with on a CPU.
+_THREADS = "PJRT_NPROC"
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 class Ray:
-    """Trains on a Ray cluster: a bundle takes a CPU, or a GPU or a TPU where there are some.
+    """Trains on a Ray cluster: a bundle takes a GPU or a TPU where there are some, else processors.
+
+    One each where the trials of a round are as many as the processors, which then do more together
+    than by turns on all of them; more where they are fewer. A bundle computes with as many threads,
+    whatever its node has: how XLA:CPU adds up some products depends on their number.
 
     Args:
         address: of the cluster, HOST:PORT; None starts one on this machine, which listens on
@@ -67,7 +73,7 @@ class Ray:
     def check(self, experiments: Sequence[Experiment]) -> None:
         """Asks a worker: the data lie where it is."""
         ray = self.connected()
-        task = ray.remote(max_retries=_RETRIES, num_cpus=1)(_check)
+        task = ray.remote(max_retries=_RETRIES, **_processors(1))(_check)
         _result(ray, task.remote(self._mode, self._lanes, self._verify, list(experiments)))
 
     def run(
@@ -78,7 +84,7 @@ class Ray:
     ) -> Iterator[Ended]:
         """Trains all bundles at once, as far as the cluster has room."""
         # Whatever is left of the round: the same program then, with the same bits.
-        width = min(self._lanes, len(trials))
+        everything, width = len(trials), min(self._lanes, len(trials))
         trials = [trial for trial in trials if trial.number not in finished]
         if not trials:
             return
@@ -92,6 +98,8 @@ class Ray:
             wanted["num_gpus"] = 1
         elif kind == "TPU":
             wanted["resources"] = {"TPU": 1}
+        else:
+            wanted = _processors(min(workers // everything, _smallest(ray.nodes())))
         task = ray.remote(max_retries=_RETRIES, **wanted)(_train)
         pending = [
             task.remote(self._mode, width, self._verify, bundle)
@@ -107,6 +115,21 @@ class Ray:
         finally:
             for reference in pending:
                 ray.cancel(reference, force=True)
+
+
+def _processors(number: int) -> dict[str, Any]:
+    """What a task on so many processors asks for, at least one.
+
+    XLA would start a thread for each processor of the node, and so would every other task there.
+    """
+    number = max(1, number)
+    return {"num_cpus": number, "runtime_env": {"env_vars": {_THREADS: str(number)}}}
+
+
+def _smallest(nodes: Sequence[Mapping[str, Any]]) -> int:
+    """Processors of the smallest node that computes: a task has room on each."""
+    alive = [int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]]
+    return min(filter(None, alive), default=1)
 
 
 def _connect(ray: Any, address: str | None) -> None:

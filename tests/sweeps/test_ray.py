@@ -74,11 +74,10 @@ def test_what_a_worker_refuses_is_one_line(cluster, tmp_path):
 
 def test_a_cluster_of_ones_own_listens_on_loopback_alone():
     code = """
-import psutil, ray
-from jaxcv.sweeps import ray_executor
+import psutil
 from jaxcv.sweeps.ray_executor import Ray
 before = {c.laddr for c in psutil.net_connections("tcp") if c.status == "LISTEN"}
-Ray(None, "auto", 1).connected()
+ray = Ray(None, "auto", 1).connected()
 ray.get(ray.remote(lambda: 1).remote())
 new = {c.laddr for c in psutil.net_connections("tcp") if c.status == "LISTEN"} - before
 assert len(new) > 3
