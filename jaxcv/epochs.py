@@ -61,6 +61,8 @@ class Orders:
 
     def of(self, epoch: int) -> Int[Array, "steps batch"]:
         """The order of an epoch, counted from 0."""
+        if self._program.batch_size == self._program.train.shape[0]:
+            epoch = 0  # a batch of all has the same order in every epoch
         if self._ready is None or self._ready[0] != epoch:
             self._ready = epoch, self._program.order_of(self._key, epoch)
         return self._ready[1]

@@ -103,3 +103,17 @@ def test_each_order_is_computed_once_and_while_the_epoch_before_it_trains(monkey
     events.clear()
     list(in_turn(prepare(it, DATA), DATA, [it], lambda: 0))
     assert events == expected
+
+
+def test_the_one_order_of_all_images_is_computed_once(monkeypatch):
+    program = prepare(experiment(batch_size=None), DATA)
+    epochs: list[int] = []
+    order_of = Program.order_of
+    monkeypatch.setattr(
+        Program, "order_of", lambda self, key, e: epochs.append(e) or order_of(self, key, e)
+    )
+    orders = Orders(program, 5, total=3)
+    for epoch in range(3):
+        np.testing.assert_array_equal(orders.of(epoch), [DATA.train])
+        orders.prepare(epoch + 1)
+    assert epochs == [0]
