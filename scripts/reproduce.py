@@ -2,94 +2,44 @@
 
     python scripts/reproduce.py                         # all but the longest, three seeds each
     python scripts/reproduce.py cnn resnet9 --seeds 5   # only these
+    python scripts/reproduce.py --at-once 8             # eight at a time
     python scripts/reproduce.py --table                 # run nothing, write the table anew
 
 A run that has its result is not repeated, one that was interrupted goes on where it stopped: start
 the same command again. Each run's result.json is copied to experiments/results/, and the table is
 made from those files alone. The runs themselves (checkpoints, reports) lie outside of the checkout.
+
+On a CPU several runs at a time, each on its share of the cores, do more together than one after
+another on all of them. What each says goes to a file beside its directory then.
 """
 
+import contextlib
 import dataclasses
-import signal
-import statistics
+import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 import tyro
+from reproduced_table import NOTEBOOK, ROWS, write_table
 
+from jaxcv import runtime
 from jaxcv.constraints import Count, check
 from jaxcv.errors import UserError
 from jaxcv.exits import exits
 from jaxcv.experiment import field_hints
-from jaxcv.files import read_json, write_bytes, write_json
+from jaxcv.files import read_json, write_json
 from jaxcv.flags import parse
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = CHECKOUT / "experiments"
-ALL = ("--validation", "0")
-NOTEBOOK = ("--validation", "1000")
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """An experiment as it is measured.
-
-    Attributes:
-        flags: beside data, seed and workdir; what they leave out is the script's.
-        full_epochs: of the source, where the measured run is shorter.
-        printed: what the source document prints.
-        keras: test accuracy of Keras 3.15 on TensorFlow with these settings, one seed.
-        paper: what the network's paper states.
-        long: run only when it is named: hours on two cores.
-    """
-
-    flags: tuple[str, ...] = ALL
-    full_epochs: int | None = None
-    printed: str = ""
-    keras: str = ""
-    paper: str = ""
-    long: bool = False
-
-
-ROWS: dict[str, Row] = {
-    "softmax_sgd": Row(keras="41.1"),
-    "softmax_adam": Row(keras="41.4"),
-    "mlp_tanh": Row(keras="51.8"),
-    "mlp_relu": Row(keras="53.2"),
-    "cnn": Row(keras="69.2"),
-    "cnn_batchnorm": Row(keras="69.2"),
-    "cnn_strides": Row(keras="64.0"),
-    "cnn_global_pool": Row(keras="65.1 (BN with scale)"),
-    "two_layer": Row(NOTEBOOK, printed="44.2 to 46.0 (validation)"),
-    "three_layer_sgd": Row(NOTEBOOK, printed="45.7 (validation)"),
-    "three_layer_nesterov": Row(NOTEBOOK, printed="50.2 (validation)"),
-    "conv_pool": Row(NOTEBOOK, printed="49.9 (validation)"),
-    "challenge": Row(NOTEBOOK, printed="67.1, 69.4 at best (validation)"),
-    "resnet9": Row(NOTEBOOK, printed="70 asked for (validation)"),
-    "resnet20_short": Row(paper="91.25 (164 epochs)"),
-    "resnet20": Row(paper="91.25 (164 epochs)", long=True),
-    "resnet56": Row(
-        (*ALL, "--epochs", "12", "--boundaries", "8", "11"),
-        full_epochs=150,
-        printed="about 92",
-        paper="93.03 (164 epochs)",
-        long=True,
-    ),
-    "cifar10_94": Row((), paper="94 (9.9 epochs)", long=True),
-    "resnet_stacks": Row(
-        ("--epochs", "12", "--boundaries", "8", "11"), full_epochs=200, printed="92.13", long=True
-    ),
-    "densenet": Row(
-        (*ALL, "--epochs", "15", "--boundaries", "8", "12"),
-        full_epochs=300,
-        paper="94.76 (depth 40)",
-        long=True,
-    ),
-}
+# How many threads XLA computes with on a CPU.
+_THREADS = "PJRT_NPROC"
+_SECONDS = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +49,7 @@ class Flags:
     Attributes:
         names: experiments; default all but the longest.
         seeds: runs of each, seeds 0, 1, …
+        at_once: runs at a time.
         data: on which the experiments run.
         data_dir: where the data lie.
         workdirs: where the runs go.
@@ -107,27 +58,55 @@ class Flags:
 
     names: tyro.conf.Positional[tuple[str, ...]] = ()
     seeds: Count = 3
+    at_once: Count = 1
     data: str = "cifar10"
     data_dir: str | None = None
     workdirs: str = platformdirs.user_data_dir("jaxcv") + "/reproduce"
     table: bool = False
 
     def __post_init__(self):
-        check("seeds", self.seeds, field_hints(Flags)["seeds"])
+        for name in ("seeds", "at_once"):
+            check(name, getattr(self, name), field_hints(Flags)[name])
         unknown = [name for name in self.names if name not in ROWS]
         if unknown:
             raise UserError(f"no experiment {unknown[0]!r}; there are {', '.join(ROWS)}")
 
 
-def command(name: str, seed: int, workdir: Path, flags: Flags) -> list[str]:
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes:
+        name: of the experiment.
+        seed: of the run.
+        workdir: where it goes.
+    """
+
+    name: str
+    seed: int
+    workdir: Path
+
+    @property
+    def kept(self) -> str:
+        """The file of its result."""
+        return f"{self.name}_seed{self.seed}.json"
+
+    @property
+    def output(self) -> Path:
+        """What it says when it is not alone."""
+        return self.workdir.with_name(f"{self.workdir.name}.txt")
+
+
+def command(run: Run, flags: Flags) -> list[str]:
     """The command line of one run."""
     place = ["--data-dir", flags.data_dir] if flags.data_dir else []
+    seed = str(run.seed)
     # A thousand images are few: which of them are held out decides as much as the seed does.
-    split = ["--data-seed", str(seed)] if ROWS[name].flags == NOTEBOOK else []
+    split = ["--data-seed", seed] if ROWS[run.name].flags == NOTEBOOK else []
     return [
-        *(sys.executable, str(EXPERIMENTS / f"{name}.py"), "--data", flags.data, *place),
-        *(*ROWS[name].flags, *split),
-        *("--seed", str(seed), "--workdir", str(workdir), "--resume"),
+        *(sys.executable, str(EXPERIMENTS / f"{run.name}.py"), "--data", flags.data, *place),
+        *(*ROWS[run.name].flags, *split),
+        *("--seed", seed, "--workdir", str(run.workdir), "--resume"),
     ]
 
 
@@ -135,118 +114,88 @@ def reproduce(flags: Flags, results: Path = EXPERIMENTS / "results") -> None:
     """Runs what has no result yet, in the order of seeds so that every row soon has a first one.
 
     Raises:
-        UserError: a run has failed; its own message stands above.
+        UserError: a run has failed; its own message stands above, or in its file.
         SystemExit: a run was interrupted.
     """
     names = flags.names or [name for name, row in ROWS.items() if not row.long]
-    for seed in range(flags.seeds):
-        for name in names:
-            kept = results / f"{name}_seed{seed}.json"
-            if kept.exists():
+    workdirs = Path(flags.workdirs)
+    runs = [
+        Run(name, seed, workdirs / f"{name}_seed{seed}")
+        for seed in range(flags.seeds)
+        for name in names
+    ]
+    waiting = [run for run in runs if not (results / run.kept).exists()]
+    with runtime.signals_noted() as signalled, _ended_with_this() as running:
+        while waiting or running:
+            if waiting and len(running) < flags.at_once and not signalled():
+                run = waiting.pop(0)
+                running[_start(run, flags)] = run
                 continue
-            workdir = Path(flags.workdirs) / f"{name}_seed{seed}"
-            print(f"{name}, seed {seed}: {workdir}", flush=True)
-            status = _run(command(name, seed, workdir, flags))
-            if status in (130, 143):
-                raise SystemExit(status)
-            if status:
-                raise UserError(f"{name} with seed {seed} ended with status {status}")
+            process = _first_to_end(running, signalled)
+            run = running.pop(process)
+            if process.returncode in (130, 143):
+                raise SystemExit(process.returncode)
+            if process.returncode:
+                where = f": {run.output}" if flags.at_once > 1 else ""
+                raise UserError(
+                    f"{run.name} with seed {run.seed} ended with status {process.returncode}{where}"
+                )
             results.mkdir(parents=True, exist_ok=True)
-            write_json(kept, read_json(workdir / "result.json"))
-            write_table(results)
+            write_json(results / run.kept, read_json(run.workdir / "result.json"))
+            write_table(results, EXPERIMENTS / "README.md")
 
 
-def _run(arguments: Sequence[str]) -> int:
-    """Runs a program and passes on the signals that end this one; its exit status."""
-    with subprocess.Popen(arguments) as process:
-        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        try:
-            while True:
-                try:
-                    return process.wait()
-                except KeyboardInterrupt:
-                    pass  # Ctrl-C reaches the program by itself; it saves its state and ends
-        finally:
-            signal.signal(signal.SIGTERM, before)
+def _start(run: Run, flags: Flags) -> "subprocess.Popen[Any]":
+    """Starts a run on its share of the cores."""
+    if flags.at_once == 1:
+        print(f"{run.name}, seed {run.seed}: {run.workdir}", flush=True)
+        return subprocess.Popen(command(run, flags))
+    print(f"{run.name}, seed {run.seed}: {run.output}", flush=True)
+    run.output.parent.mkdir(parents=True, exist_ok=True)
+    share = max(1, _cores() // flags.at_once)
+    with run.output.open("ab") as output:
+        return subprocess.Popen(
+            command(run, flags),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={_THREADS: str(share)} | os.environ,
+        )
 
 
-# --- the table ----------------------------------------------------------------------------------
-
-_HEADER = """# What the experiments reach
-
-Accuracies in percent on CIFAR-10, mean ± standard deviation over n seeds, of the parameters after
-the last epoch (of the best on validation where a script stops early). Made by
-`python scripts/reproduce.py` from the files in `results/`; each is a run's `result.json`. "Printed"
-is what the documents print from which the experiment is taken, "Keras" the test accuracy of Keras
-3.15 on TensorFlow with the same settings and images (one seed, last epoch), "paper" what the
-network's paper states. With `--validation 1000` each seed holds out images of its own, the seed
-being the `--data-seed` too: the deviation is of both. What `cifar10_94` reaches is of six views of
-each test image, the others' of the image alone. Images/s are the fastest run's, on a machine that
-did other work beside: a lower bound.
-
-"""
+def _cores() -> int:
+    """That this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def write_table(results: Path, page: Path = EXPERIMENTS / "README.md") -> None:
-    """Writes the page anew from the results; its further sections, from "## " on, stay."""
-    records: dict[str, list[dict[str, Any]]] = {name: [] for name in ROWS}
-    for path in sorted(results.glob("*.json")):
-        name = path.stem.rpartition("_seed")[0]
-        if name in records:
-            records[name].append(read_json(path))
-    old = page.read_text(encoding="utf-8") if page.is_file() else ""
-    _, heading, rest = old.partition("\n## ")
-    write_bytes(page, (_HEADER + table(records) + heading + rest).encode())
+def _first_to_end(
+    running: "Mapping[subprocess.Popen[Any], Run]", signalled: Callable[[], int]
+) -> "subprocess.Popen[Any]":
+    """Waits for it.
+
+    Raises:
+        SystemExit: this program was told to end.
+    """
+    while not signalled():
+        for process in running:
+            if process.poll() is not None:
+                return process
+        time.sleep(_SECONDS)
+    raise SystemExit(128 + signalled())
 
 
-def table(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """A line of Markdown for each experiment, and the command that it stands for."""
-    head = (
-        "experiment", "epochs", "parameters", "n", "test accuracy", "validation accuracy",
-        "images/s", "printed", "Keras", "paper", "flags",
-    )  # fmt: skip
-    lines = [head, ("---",) * len(head)]
-    for name, found in records.items():
-        row = ROWS[name]
-        flags = f"`{' '.join(row.flags)}`" if row.flags else ""
-        known = (row.printed, row.keras, row.paper, flags)
-        if found:
-            epochs = _range(record["epochs"] for record in found)
-            measured = (
-                f"{epochs} of {row.full_epochs}" if row.full_epochs else epochs,
-                f"{found[0]['num_params']:,}",
-                str(len(found)),
-                _percent(record["test_accuracy"] for record in found),
-                _percent(record["val_accuracy"] for record in found),
-                f"{max(record['images_per_second'] or 0 for record in found):,.0f}",
-            )
-        else:
-            measured = ("", "", "0", "not run", "", "")
-        lines.append((f"`{name}`", *measured, *known))
-    machines = sorted({_machine(record) for found in records.values() for record in found})
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-    return text + (f"\nMeasured with {'; '.join(machines)}.\n" if machines else "")
-
-
-def _percent(values: Iterable[float | None]) -> str:
-    """Mean and sample standard deviation in percent; nothing where no images were held out."""
-    known = [100 * value for value in values if value is not None]
-    if not known:
-        return ""
-    spread = f" ± {statistics.stdev(known):.2f}" if len(known) > 1 else ""
-    return f"{statistics.mean(known):.2f}{spread}"
-
-
-def _range(values: Iterable[int]) -> str:
-    """One number, or the least and the greatest."""
-    known = sorted(set(values))
-    return f"{known[0]:,}" if len(known) == 1 else f"{known[0]:,} to {known[-1]:,}"
-
-
-def _machine(record: Mapping[str, Any]) -> str:
-    versions = record["versions"]
-    shown = ", ".join(f"{name} {versions[name]}" for name in ("jax", "flax", "optax", "jaxcv"))
-    return f"{shown} on {record['device']}"
+@contextlib.contextmanager
+def _ended_with_this() -> "Iterator[dict[subprocess.Popen[Any], Run]]":
+    """Takes runs that save their states and end when this program ends, whatever ends it."""
+    running: dict[subprocess.Popen[Any], Run] = {}
+    try:
+        yield running
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait()
 
 
 def main() -> None:
@@ -254,7 +203,7 @@ def main() -> None:
         flags = parse(Flags, sys.argv[1:], "reproduce.py", __doc__ or "")
         if not flags.table:
             reproduce(flags)
-        write_table(EXPERIMENTS / "results")
+        write_table(EXPERIMENTS / "results", EXPERIMENTS / "README.md")
         print(EXPERIMENTS / "README.md")
 
 

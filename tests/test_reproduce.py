@@ -1,6 +1,11 @@
+import dataclasses
 import json
+import os
 import re
 import runpy
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +16,7 @@ from jaxcv.files import write_json
 
 ROOT = Path(__file__).parents[1]
 SCRIPT: Any = runpy.run_path(str(ROOT / "scripts" / "reproduce.py"))
+TABLE: Any = runpy.run_path(str(ROOT / "scripts" / "reproduced_table.py"))
 ROWS, Flags, reproduce = (SCRIPT[name] for name in ("ROWS", "Flags", "reproduce"))
 
 
@@ -44,7 +50,7 @@ def test_the_table():
     found = {name: [] for name in ROWS}
     found["cnn"] = [record(test_accuracy=0.70), record(test_accuracy=0.72)]
     found["resnet56"] = [record(epochs=12, val_accuracy=0.5)]
-    text = SCRIPT["table"](found)
+    text = TABLE["table"](found)
     assert line(text, "cnn")[:9] == [
         "`cnn`", "15", "79,690", "2", "71.00 ± 1.41", "", "1,234", "", "69.2",
     ]  # fmt: skip
@@ -54,21 +60,31 @@ def test_the_table():
     assert "jax 0.9.2" in text
 
 
+class Ended:
+    """A program that has ended."""
+
+    def __init__(self, returncode: int):
+        self.returncode = returncode
+
+    def poll(self) -> int:
+        return self.returncode
+
+    terminate = wait = poll
+
+
 def commands(monkeypatch: pytest.MonkeyPatch, status: int = 0) -> list[list[str]]:
     """Takes the place of the programs that would be run; they leave a result."""
     ran: list[list[str]] = []
 
-    def run(arguments):
-        ran.append(arguments)
+    def start(run, flags):
+        ran.append(SCRIPT["command"](run, flags))
         if status == 0:
-            workdir = Path(arguments[arguments.index("--workdir") + 1])
-            workdir.mkdir(parents=True)
-            write_json(workdir / "result.json", record())
-        return status
+            run.workdir.mkdir(parents=True)
+            write_json(run.workdir / "result.json", record())
+        return Ended(status)
 
-    for function in (reproduce,):
-        monkeypatch.setitem(function.__globals__, "_run", run)
-        monkeypatch.setitem(function.__globals__, "write_table", lambda results: None)
+    monkeypatch.setitem(reproduce.__globals__, "_start", start)
+    monkeypatch.setitem(reproduce.__globals__, "write_table", lambda results, page: None)
     return ran
 
 
@@ -111,6 +127,76 @@ def test_a_run_that_fails_or_is_stopped_ends_it(monkeypatch, status, error):
     with pytest.raises(error):
         reproduce(Flags(names=("cnn",), workdirs="runs"), Path("results"))
     assert not Path("results").exists()
+
+
+SLEEPER = """
+import json, os, pathlib, signal, sys, time
+workdir = pathlib.Path(sys.argv[sys.argv.index("--workdir") + 1])
+if (workdir / "result.json").exists():
+    sys.exit()
+
+def save(*_):
+    (workdir / "saved").touch()
+    sys.exit(143)
+
+signal.signal(signal.SIGTERM, save)
+workdir.mkdir(parents=True, exist_ok=True)
+print(os.environ["PJRT_NPROC"])
+(workdir / "begun").touch()
+until = time.monotonic() + 60
+while len(list(workdir.parent.glob("*/begun"))) < 2 or pathlib.Path("wait").exists():
+    time.sleep(0.01)
+    assert time.monotonic() < until
+(workdir / "result.json").write_text(json.dumps({"seed": sys.argv[sys.argv.index("--seed") + 1]}))
+"""
+
+
+@pytest.fixture
+def sleepers(monkeypatch):
+    """Runs that end when two have begun; of a machine with six cores."""
+    Path("scripts").mkdir()
+    (Path("scripts") / "cnn.py").write_text(SLEEPER)
+    monkeypatch.setitem(reproduce.__globals__, "EXPERIMENTS", Path("scripts"))
+    monkeypatch.setitem(reproduce.__globals__, "_cores", lambda: 6)
+    monkeypatch.setitem(reproduce.__globals__, "write_table", lambda results, page: None)
+    return Flags(names=("cnn",), seeds=2, at_once=2, workdirs="runs")
+
+
+def test_two_at_once_have_half_the_cores_each(sleepers, monkeypatch):
+    monkeypatch.delenv("PJRT_NPROC", raising=False)
+    reproduce(sleepers, Path("results"))
+    for seed in "01":
+        assert json.loads(Path(f"results/cnn_seed{seed}.json").read_text())["seed"] == seed
+        assert Path(f"runs/cnn_seed{seed}.txt").read_text() == "3\n"
+
+
+def test_what_ends_it_ends_all_runs_and_they_save(sleepers):
+    Path("wait").touch()
+
+    def end():
+        until = time.monotonic() + 60
+        while len(list(Path("runs").glob("*/begun"))) < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    ender = threading.Thread(target=end)
+    ender.start()
+    with pytest.raises(SystemExit) as caught:
+        reproduce(sleepers, Path("results"))
+    ender.join()
+    assert caught.value.code == 143
+    assert len(list(Path("runs").glob("*/saved"))) == 2
+    assert not Path("results").exists()
+
+
+def test_one_that_fails_ends_the_others(sleepers):
+    """With the place of what it said."""
+    Path("wait").touch()
+    (Path("scripts") / "mlp_tanh.py").write_text("raise SystemExit(2)")
+    flags = dataclasses.replace(sleepers, names=("cnn", "mlp_tanh"), seeds=1)
+    with pytest.raises(UserError, match=r"mlp_tanh with seed 0 .* 2: runs.mlp_tanh_seed0\.txt"):
+        reproduce(flags, Path("results"))
+    assert not Path("runs/cnn_seed0/result.json").exists()
 
 
 def test_an_unknown_name():
