@@ -18,7 +18,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxcv import models, ops
-from jaxcv.layers import Dense
+from jaxcv.layers import Conv, Dense
 from jaxcv.losses import cross_entropy
 from jaxcv.plots import against
 from jaxcv.questions import Flags, ask
@@ -64,16 +64,12 @@ def flatten(x):
     return x.reshape(len(x), -1)
 
 
-def convolution(features: int, size: int) -> nn.Conv:
-    return nn.Conv(features, (size, size), conv_general_dilated=ops.conv_general_dilated)
-
-
 two_layer_list = nn.Sequential([flatten, Dense(HIDDEN), nn.relu, Dense(10)])
 three_layer_list = nn.Sequential(
     [
-        convolution(FEATURES[0], SIZES[0]),
+        Conv(FEATURES[0], (SIZES[0], SIZES[0])),
         nn.relu,
-        convolution(FEATURES[1], SIZES[1]),
+        Conv(FEATURES[1], (SIZES[1], SIZES[1])),
         nn.relu,
         flatten,
         Dense(10),

@@ -63,4 +63,5 @@ class Whitening(nn.Module):
         kernel = self.variable("batch_stats", "kernel", lambda: jnp.zeros(shape, dtype))
         bias = self.param("bias", nn.initializers.zeros, (features,), dtype)
         y = ops.conv2d(x, kernel.value.astype(x.dtype), padding="valid")
-        return y + bias.astype(x.dtype)
+        # In float32 beside 16 bits: the gradient of the bias is a sum over all pixels.
+        return (y + bias.astype(dtype)).astype(x.dtype)

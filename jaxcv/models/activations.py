@@ -27,19 +27,27 @@ def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return 0.5 * x * (1 + jax.lax.erf(x * jnp.asarray(2**-0.5, x.dtype)))
 
 
+def prelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """x or slope·x, with one learnt slope that starts at ¼ (He et al. 2015, section 2.1).
+
+    In float32 at least: the gradient of the slope is a sum over everything. It has a parameter, so
+    it can be called only inside a module.
+    """
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    return nn.PReLU(negative_slope_init=0.25)(x.astype(wide)).astype(x.dtype)
+
+
 ACTIVATIONS: Mapping[str, Callable[[Float[Array, "..."]], Float[Array, "..."]]] = MappingProxyType(
     {
         "relu": nn.relu,
         "tanh": nn.tanh,
         "none": lambda x: x,
         "leaky_relu": lambda x: nn.leaky_relu(x, negative_slope=0.01),
-        # One slope a layer, learnt; it starts as in He et al. 2015, section 2.1.
-        "prelu": lambda x: nn.PReLU(negative_slope_init=0.25)(x),
+        "prelu": prelu,
         "elu": nn.elu,
         "maxout": maxout,
     }
 )
-"""`prelu` has a parameter: it can be called only inside a module."""
 
 
 def inputs(activation: Activation, features: int) -> int:

@@ -3,9 +3,8 @@
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxcv import ops
 from jaxcv.constraints import Count
-from jaxcv.layers import BatchNorm
+from jaxcv.layers import BatchNorm, Conv
 from jaxcv.models.activations import INITIALIZERS, Initializer
 
 # Of any size and depth: a block changes both.
@@ -32,12 +31,11 @@ class ConvBatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Features, train: bool) -> Features:
         """(batch, ⌈height/stride⌉, ⌈width/stride⌉, features)."""
-        x = nn.Conv(
+        x = Conv(
             self.features,
             (3, 3),
             self.stride,
             use_bias=False,
             kernel_init=INITIALIZERS[self.kernel_init],
-            conv_general_dilated=ops.conv_general_dilated,
         )(x)
         return BatchNorm(use_scale=self.use_scale)(x, train)

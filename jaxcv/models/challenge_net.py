@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 from jaxcv import ops
 from jaxcv.constraints import Count, Fraction
-from jaxcv.layers import BatchNorm, Dense, Dropout
+from jaxcv.layers import BatchNorm, Conv, Dense, Dropout
 from jaxcv.models.activations import INITIALIZERS
 
 _POOLS = 2
@@ -41,14 +41,13 @@ class ChallengeNet(nn.Module):
         """Logits of a batch of images."""
         x = images
         for i, features in enumerate(self.features):
-            x = nn.Conv(
+            x = Conv(
                 features,
                 (3, 3),
                 # Images of 8×8 pixels have shrunk to one before the last convolution.
                 use_bias=False,
                 padding="VALID" if i > 0 and min(x.shape[1:3]) >= 3 else "SAME",
                 kernel_init=INITIALIZERS["he_normal"],
-                conv_general_dilated=ops.conv_general_dilated,
             )(x)
             x = nn.elu(BatchNorm()(x, train))
             self.sow("intermediates", f"conv{i + 1}", x)

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 from jaxcv import ops
 from jaxcv.constraints import Count
 from jaxcv.errors import UserError
-from jaxcv.layers import Dense
+from jaxcv.layers import Conv, Dense
 
 
 class CNN(nn.Module):
@@ -36,11 +36,10 @@ class CNN(nn.Module):
             )
         x = images
         for i, features in enumerate(self.features):
-            x = nn.Conv(
+            x = Conv(
                 features,
                 (3, 3),
                 kernel_init=nn.initializers.he_uniform(),
-                conv_general_dilated=ops.conv_general_dilated,
             )(x)
             x = nn.relu(x)
             self.sow("intermediates", f"conv{i + 1}", x)

@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 from jaxcv import ops
 from jaxcv.constraints import Count, Positive
-from jaxcv.layers import Dense
+from jaxcv.layers import Conv, Dense
 
 
 class ConvPoolNet(nn.Module):
@@ -34,11 +34,10 @@ class ConvPoolNet(nn.Module):
     ) -> Float[Array, "batch classes"]:
         """Logits of a batch of images."""
         normal = nn.initializers.normal(self.weight_scale)
-        x = nn.Conv(
+        x = Conv(
             self.features,
             (self.kernel_size, self.kernel_size),
             kernel_init=normal,
-            conv_general_dilated=ops.conv_general_dilated,
         )(images)
         x = nn.relu(x)
         self.sow("intermediates", "conv1", x)

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 from jaxcv import ops
 from jaxcv.constraints import Count
 from jaxcv.errors import UserError
-from jaxcv.layers import BatchNorm, Dense
+from jaxcv.layers import BatchNorm, Conv, Dense
 from jaxcv.models.activations import INITIALIZERS
 from jaxcv.models.blocks import Features
 
@@ -60,10 +60,9 @@ class DenseNet(nn.Module):
 
 
 def _conv(features: int, size: int, x: Features) -> Features:
-    return nn.Conv(
+    return Conv(
         features,
         (size, size),
         use_bias=False,
         kernel_init=INITIALIZERS["he_normal"],
-        conv_general_dilated=ops.conv_general_dilated,
     )(x)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from jaxcv import ops
 from jaxcv.constraints import Count, Positive
 from jaxcv.errors import UserError
-from jaxcv.layers import BatchNorm, Dense, Whitening, whitening_kernel
+from jaxcv.layers import BatchNorm, Conv, Dense, Whitening, whitening_kernel
 from jaxcv.models.activations import gelu
 from jaxcv.models.blocks import Features
 
@@ -80,13 +80,12 @@ def _group(features: int, x: Features, train: bool) -> Features:
 
 
 def _conv(features: int, x: Features, pads: tuple[tuple[int, int], ...]) -> Features:
-    return nn.Conv(
+    return Conv(
         features,
         (3, 3),
         padding=pads,
         use_bias=False,
         kernel_init=_identity_first,
-        conv_general_dilated=ops.conv_general_dilated,
     )(x)
 
 

@@ -3,10 +3,9 @@
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jaxcv import ops
 from jaxcv.constraints import Count
 from jaxcv.errors import UserError
-from jaxcv.layers import Dense
+from jaxcv.layers import Conv, Dense
 from jaxcv.models.activations import INITIALIZERS
 
 
@@ -43,11 +42,10 @@ class ThreeLayerConvNet(nn.Module):
         he_normal = INITIALIZERS["he_normal"]
         x = images
         for i, (features, size) in enumerate(zip(self.features, self.kernel_sizes, strict=True)):
-            x = nn.Conv(
+            x = Conv(
                 features,
                 (size, size),
                 kernel_init=he_normal,
-                conv_general_dilated=ops.conv_general_dilated,
                 name=f"conv{i + 1}",
             )(x)
             x = nn.relu(x)

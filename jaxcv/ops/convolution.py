@@ -68,7 +68,11 @@ def conv2d(
     kernel = as_kernel(kernel, x)
     steps = as_pair(stride, "stride")
     y = _shared(x, kernel, steps, _pads(x, kernel, steps, padding), None)
-    return y if bias is None else y + as_bias(bias, kernel)
+    if bias is None:
+        return y
+    # The gradient of a bias sums over all pixels, which 16 bits cannot.
+    wide = jnp.promote_types(y.dtype, jnp.float32)
+    return (y.astype(wide) + as_bias(bias, kernel).astype(wide)).astype(y.dtype)
 
 
 def conv_general_dilated(

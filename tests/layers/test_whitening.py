@@ -88,3 +88,17 @@ def test_the_layer_trains_its_bias_alone(rng):
     assert y.shape == (5, 8, 7, 24)
     expected = patches(np.asarray(images), 2) @ np.asarray(kernel).reshape(12, -1) + bias
     np.testing.assert_allclose(np.reshape(y, (-1, 24)), expected, atol=2e-3)
+
+
+def test_the_gradient_of_a_bias_of_16_bits_is_added_up_in_more():
+    images = jnp.ones((16, 17, 33, 3), jnp.bfloat16)
+    layer = Whitening()
+    variables: Any = layer.init(jax.random.key(0), images)
+    params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), variables["params"])
+
+    def total(params):
+        y: Any = layer.apply({**variables, "params": params}, images)
+        return jnp.sum(y.astype(jnp.float32))
+
+    gradient = jax.jit(jax.grad(total))(params)["bias"]
+    np.testing.assert_array_equal(gradient.astype(np.float32), 16 * 16 * 32)

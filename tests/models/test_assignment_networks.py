@@ -3,16 +3,19 @@
 import math
 import runpy
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from jaxcv import models, reference
 from jaxcv.errors import UserError
 from jaxcv.losses import CrossEntropy
 from jaxcv.models import NETWORKS, intermediates
+from jaxcv.models.activations import prelu
 
 
 def logits_of(model, params, images) -> jax.Array:
@@ -208,6 +211,24 @@ def test_activations(activation, f, rng):
     shown = intermediates(model, {"params": params}, images)["hidden1"]
     assert shown.shape == (3, 6)
     np.testing.assert_allclose(shown, f(hidden), rtol=1e-5, atol=1e-6)
+
+
+def test_the_gradient_of_a_slope_of_16_bits_is_added_up_in_more():
+    class Alone(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return prelu(x)
+
+    x = jnp.full((64, 16, 16, 2), -1, jnp.bfloat16)
+    parameters = jax.tree.map(lambda a: a.astype(x.dtype), Alone().init(jax.random.key(0), x))
+
+    def total(parameters):
+        y: Any = Alone().apply(parameters, x)
+        assert y.dtype == x.dtype
+        return jnp.sum(y.astype(jnp.float32))
+
+    gradient = jax.jit(jax.grad(total))(parameters)["params"]["PReLU_0"]["negative_slope"]
+    assert gradient == -(2**15)
 
 
 def test_prelu_learns_its_slope():

@@ -1,7 +1,9 @@
 """Networks normalise and drop with `jaxcv.layers` alone: what is tested is what trains."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -118,6 +120,40 @@ def test_networks_compute_with_our_products(name: str):
     assert dense
     assert all(module.dot_general is ops.dot_general for module in dense)
     assert all(module.conv_general_dilated is ops.conv_general_dilated for module in convolutions)
+
+
+def multiplied(jaxpr: Any) -> Iterator[set[jnp.dtype]]:
+    """The types that each product and each convolution of a program multiplies."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in ("dot_general", "conv_general_dilated"):
+            yield {operand.aval.dtype for operand in equation.invars}
+        for value in jax.tree.leaves(equation.params, is_leaf=lambda v: hasattr(v, "eqns")):
+            if hasattr(value, "eqns"):
+                yield from multiplied(value)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_networks_multiply_16_bits_under_bfloat16(name: str):
+    """In training, on accelerators: no layer widens what the next one multiplies."""
+    model, images = MODELS[name](), jnp.zeros((2, 16, 16, 3))
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    params = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.bfloat16), variables["params"])
+    rest = {k: v for k, v in variables.items() if k != "params"}
+
+    def outputs(params, rest):
+        found, _ = model.apply(
+            {"params": params, **rest},
+            images.astype(jnp.bfloat16),
+            train=True,
+            rngs={"dropout": jax.random.key(0)},
+            mutable=["batch_stats"],
+        )
+        return found
+
+    exported = jax.jit(outputs).trace(params, rest)
+    types = list(multiplied(exported.jaxpr.jaxpr))
+    assert types
+    assert all(found == {jnp.dtype(jnp.bfloat16)} for found in types)
 
 
 def test_a_call_is_found():

@@ -155,3 +155,14 @@ def test_the_drop_in_refuses_an_empty_batch():
             "SAME",
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_the_gradient_of_a_bias_of_16_bits_is_added_up_in_more(dtype):
+    x, kernel, bias = (jnp.ones(shape, dtype) for shape in ((8, 32, 32, 2), (3, 3, 2, 4), 4))
+
+    def total(bias):
+        return jnp.sum(ops.conv2d(x, kernel, bias).astype(jnp.float32))
+
+    for gradient in (jax.grad(total), jax.jit(jax.grad(total))):
+        np.testing.assert_array_equal(gradient(bias).astype(np.float32), 8 * 32 * 32)

@@ -220,7 +220,9 @@ def test_a_broken_op_is_wrong_in_its_row(fault, monkeypatch):
     assert all(row.fraction > 1 and row.note for row in wrong)
 
 
-@pytest.mark.parametrize("op", ["conv2d", "nn.Conv", "dense", "max_pool2d", "layer_norm", "relu"])
+@pytest.mark.parametrize(
+    "op", ["conv2d", "layers.Conv", "dense", "max_pool2d", "layer_norm", "relu"]
+)
 def test_the_ops_beside_a_broken_one_hold(op, monkeypatch):
     monkeypatch.setattr(ops, "conv2d", lambda *a: -CONV(*a))
     assert {row.ok for row in rows_of(op, "jit+vmap")} == {op != "conv2d"}

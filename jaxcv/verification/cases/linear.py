@@ -6,7 +6,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxcv import ops, reference
-from jaxcv.layers import Dense
+from jaxcv.layers import Conv, Dense
 from jaxcv.verification import minimal_filtering
 from jaxcv.verification.bounds import contraction, summation
 from jaxcv.verification.cases.case import Case, Example, Rng, numbers
@@ -75,16 +75,16 @@ def _conv2d(size, window, stride, padding, deep) -> Case:
     )
 
 
-def _flax_conv(size, window) -> Case:
+def _layer(size, window) -> Case:
     """The layer that networks use: Flax's, computing with ours."""
     case = _conv2d(size, window, 1, "same", False)
 
     def function(x, kernel, bias):
-        layer = nn.Conv(window[3], window[:2], conv_general_dilated=ops.conv_general_dilated)
+        layer = Conv(window[3], window[:2])
         return layer.apply({"params": {"kernel": kernel, "bias": bias}}, x)
 
     return Case(
-        "nn.Conv", case.variant, function, case.draw, case.forward, case.backward, True, True
+        "layers.Conv", case.variant, function, case.draw, case.forward, case.backward, True, True
     )
 
 
@@ -130,7 +130,7 @@ def cases() -> list[Case]:
     """Convolutions and dense layers."""
     return [
         *(_conv2d(*geometry) for geometry in _GEOMETRIES),
-        _flax_conv((2, 6, 5, 3), (3, 3, 3, 4)),
+        _layer((2, 6, 5, 3), (3, 3, 3, 4)),
         _dense(5, 33, 7, False),
         _dense(1, 1, 1, True),
         _dense(128, 256, 10, False),
