@@ -123,7 +123,8 @@ def enable_compilation_cache() -> None:
     """Keeps compiled programs in the user's cache directory, for the next process.
 
     The directory is named by the version of jaxlib and by the processor, since machine code made
-    for another has crashed programs. A directory that the user chose (JAX_COMPILATION_CACHE_DIR)
+    for another has crashed programs, and by the number of threads, for which XLA:CPU shares out a
+    program when it is compiled. A directory that the user chose (JAX_COMPILATION_CACHE_DIR)
     or a cache that they turned off (JAX_ENABLE_COMPILATION_CACHE=0) is left alone.
     """
     from importlib.metadata import version
@@ -136,10 +137,22 @@ def enable_compilation_cache() -> None:
     directory = (
         Path(platformdirs.user_cache_dir("jaxcv"))
         / "compiled"
-        / f"jaxlib-{version('jaxlib')}-{_processor()}"
+        / f"jaxlib-{version('jaxlib')}-{_processor()}-threads-{threads()}"
     )
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+THREADS = "PJRT_NPROC"
+"""The variable that tells XLA how many threads it may compute with on a CPU."""
+
+
+def threads() -> int:
+    """How many threads XLA computes with on this CPU: as many as the process may run on at most."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
+    most = len(affinity(0)) if affinity else os.cpu_count() or 1
+    chosen = os.environ.get(THREADS) or os.environ.get("NPROC") or ""
+    return min(most, int(chosen)) if chosen.isdecimal() and int(chosen) > 0 else most
 
 
 def _processor() -> str:

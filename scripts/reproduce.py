@@ -25,7 +25,7 @@ from typing import Any
 
 import platformdirs
 import tyro
-from reproduced_table import NOTEBOOK, ROWS, write_table
+from experiments_table import NOTEBOOK, ROWS, write_table
 
 from jaxcv import runtime
 from jaxcv.constraints import Count, check
@@ -37,9 +37,9 @@ from jaxcv.flags import parse
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = CHECKOUT / "experiments"
-# How many threads XLA computes with on a CPU.
-_THREADS = "PJRT_NPROC"
 _SECONDS = 0.2
+# Ends of a run that was told to end: by a closed terminal, Ctrl-C, SIGTERM.
+_INTERRUPTED = (129, 130, 143)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,11 +129,13 @@ def reproduce(flags: Flags, results: Path = EXPERIMENTS / "results") -> None:
         while waiting or running:
             if waiting and len(running) < flags.at_once and not signalled():
                 run = waiting.pop(0)
-                running[_start(run, flags)] = run
+                # The last ones have more room.
+                share = runtime.threads() // min(flags.at_once, len(running) + len(waiting) + 1)
+                running[_start(run, flags, max(1, share))] = run
                 continue
             process = _first_to_end(running, signalled)
             run = running.pop(process)
-            if process.returncode in (130, 143):
+            if process.returncode in _INTERRUPTED:
                 raise SystemExit(process.returncode)
             if process.returncode:
                 where = f": {run.output}" if flags.at_once > 1 else ""
@@ -145,28 +147,25 @@ def reproduce(flags: Flags, results: Path = EXPERIMENTS / "results") -> None:
             write_table(results, EXPERIMENTS / "README.md")
 
 
-def _start(run: Run, flags: Flags) -> "subprocess.Popen[Any]":
-    """Starts a run on its share of the cores."""
+def _start(run: Run, flags: Flags, threads: int) -> "subprocess.Popen[Any]":
+    """Starts a run; one of several with so many threads.
+
+    Raises:
+        UserError: nothing can be written where its output goes.
+    """
     if flags.at_once == 1:
         print(f"{run.name}, seed {run.seed}: {run.workdir}", flush=True)
         return subprocess.Popen(command(run, flags))
     print(f"{run.name}, seed {run.seed}: {run.output}", flush=True)
-    run.output.parent.mkdir(parents=True, exist_ok=True)
-    share = max(1, _cores() // flags.at_once)
-    with run.output.open("ab") as output:
-        return subprocess.Popen(
-            command(run, flags),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={_THREADS: str(share)} | os.environ,
-        )
-
-
-def _cores() -> int:
-    """That this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    environment = {runtime.THREADS: str(threads)} | os.environ
+    try:
+        run.output.parent.mkdir(parents=True, exist_ok=True)
+        with run.output.open("ab") as output:
+            return subprocess.Popen(
+                command(run, flags), stdout=output, stderr=subprocess.STDOUT, env=environment
+            )
+    except OSError as error:
+        raise UserError(f"{run.output}: {error.strerror}") from None
 
 
 def _first_to_end(
@@ -187,15 +186,26 @@ def _first_to_end(
 
 @contextlib.contextmanager
 def _ended_with_this() -> "Iterator[dict[subprocess.Popen[Any], Run]]":
-    """Takes runs that save their states and end when this program ends, whatever ends it."""
+    """Takes runs that save their states and end when this program ends, whatever ends it.
+
+    A second Ctrl-C ends them at once; what they saved before is whole.
+    """
     running: dict[subprocess.Popen[Any], Run] = {}
     try:
         yield running
     finally:
+        if any(process.poll() is None for process in running):
+            print("the runs save their states (Ctrl-C: end them at once)", flush=True)
         for process in running:
             process.terminate()
-        for process in running:
-            process.wait()
+        try:
+            for process in running:
+                process.wait()
+        except KeyboardInterrupt:
+            for process in running:
+                process.kill()
+                process.wait()
+            raise
 
 
 def main() -> None:

@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import json
 import os
@@ -11,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from jaxcv import runtime
 from jaxcv.errors import UserError
 from jaxcv.files import write_json
 
 ROOT = Path(__file__).parents[1]
 SCRIPT: Any = runpy.run_path(str(ROOT / "scripts" / "reproduce.py"))
-TABLE: Any = runpy.run_path(str(ROOT / "scripts" / "reproduced_table.py"))
+TABLE: Any = runpy.run_path(str(ROOT / "scripts" / "experiments_table.py"))
 ROWS, Flags, reproduce = (SCRIPT[name] for name in ("ROWS", "Flags", "reproduce"))
 
 
@@ -76,7 +78,7 @@ def commands(monkeypatch: pytest.MonkeyPatch, status: int = 0) -> list[list[str]
     """Takes the place of the programs that would be run; they leave a result."""
     ran: list[list[str]] = []
 
-    def start(run, flags):
+    def start(run, flags, threads):
         ran.append(SCRIPT["command"](run, flags))
         if status == 0:
             run.workdir.mkdir(parents=True)
@@ -135,13 +137,17 @@ workdir = pathlib.Path(sys.argv[sys.argv.index("--workdir") + 1])
 if (workdir / "result.json").exists():
     sys.exit()
 
-def save(*_):
+def save(number, frame):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    (workdir / "saving").touch()
+    if pathlib.Path("slowly").exists():
+        time.sleep(60)
     (workdir / "saved").touch()
-    sys.exit(143)
+    sys.exit(128 + number)
 
 signal.signal(signal.SIGTERM, save)
 workdir.mkdir(parents=True, exist_ok=True)
-print(os.environ["PJRT_NPROC"])
+print(os.environ.get("PJRT_NPROC"))
 (workdir / "begun").touch()
 until = time.monotonic() + 60
 while len(list(workdir.parent.glob("*/begun"))) < 2 or pathlib.Path("wait").exists():
@@ -153,50 +159,119 @@ while len(list(workdir.parent.glob("*/begun"))) < 2 or pathlib.Path("wait").exis
 
 @pytest.fixture
 def sleepers(monkeypatch):
-    """Runs that end when two have begun; of a machine with six cores."""
+    """Runs that end when two have begun; on a machine with six cores."""
     Path("scripts").mkdir()
     (Path("scripts") / "cnn.py").write_text(SLEEPER)
     monkeypatch.setitem(reproduce.__globals__, "EXPERIMENTS", Path("scripts"))
-    monkeypatch.setitem(reproduce.__globals__, "_cores", lambda: 6)
+    monkeypatch.setattr(runtime, "threads", lambda: 6)
     monkeypatch.setitem(reproduce.__globals__, "write_table", lambda results, page: None)
     return Flags(names=("cnn",), seeds=2, at_once=2, workdirs="runs")
 
 
-def test_two_at_once_have_half_the_cores_each(sleepers, monkeypatch):
+@pytest.mark.parametrize(("at_once", "threads"), [(2, 3), (4, 3), (9, 3)])
+def test_runs_at_once_share_the_cores(sleepers, monkeypatch, at_once, threads):
+    """However many were allowed, there are two."""
     monkeypatch.delenv("PJRT_NPROC", raising=False)
-    reproduce(sleepers, Path("results"))
+    reproduce(dataclasses.replace(sleepers, at_once=at_once), Path("results"))
     for seed in "01":
         assert json.loads(Path(f"results/cnn_seed{seed}.json").read_text())["seed"] == seed
-        assert Path(f"runs/cnn_seed{seed}.txt").read_text() == "3\n"
+        assert Path(f"runs/cnn_seed{seed}.txt").read_text() == f"{threads}\n"
 
 
-def test_what_ends_it_ends_all_runs_and_they_save(sleepers):
-    Path("wait").touch()
+def test_threads_that_the_user_has_chosen_stay(sleepers, monkeypatch):
+    monkeypatch.setenv("PJRT_NPROC", "5")
+    reproduce(sleepers, Path("results"))
+    assert Path("runs/cnn_seed0.txt").read_text() == "5\n"
+
+
+def test_more_runs_than_cores_have_one_each(sleepers, monkeypatch):
+    monkeypatch.delenv("PJRT_NPROC", raising=False)
+    monkeypatch.setattr(runtime, "threads", lambda: 1)
+    reproduce(sleepers, Path("results"))
+    assert Path("runs/cnn_seed1.txt").read_text() == "1\n"
+
+
+def test_output_that_cannot_be_written_is_one_line(sleepers):
+    Path("runs").touch()
+    with pytest.raises(UserError, match=r"runs.cnn_seed0\.txt: "):
+        reproduce(sleepers, Path("results"))
+
+
+def begun() -> int:
+    return len(list(Path("runs").glob("*/begun")))
+
+
+@contextlib.contextmanager
+def ended_by(number: int, enough: int = 2):
+    """A signal to this process as soon as runs have begun; none if they never do."""
 
     def end():
         until = time.monotonic() + 60
-        while len(list(Path("runs").glob("*/begun"))) < 2 and time.monotonic() < until:
+        while begun() < enough and time.monotonic() < until:
             time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGTERM)
+        if begun() >= enough:
+            os.kill(os.getpid(), number)
 
     ender = threading.Thread(target=end)
     ender.start()
-    with pytest.raises(SystemExit) as caught:
-        reproduce(sleepers, Path("results"))
-    ender.join()
-    assert caught.value.code == 143
-    assert len(list(Path("runs").glob("*/saved"))) == 2
+    try:
+        yield
+    finally:
+        ender.join()
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_what_ends_it_ends_all_runs_and_they_save(sleepers, number, at_once):
+    Path("wait").touch()
+    flags = dataclasses.replace(sleepers, at_once=at_once)
+    with pytest.raises(SystemExit) as caught, ended_by(number, at_once):
+        reproduce(flags, Path("results"))
+    assert caught.value.code == 128 + number
+    assert len(list(Path("runs").glob("*/saved"))) == begun() == at_once
     assert not Path("results").exists()
+
+
+def test_a_second_ctrl_c_ends_them_at_once(sleepers, monkeypatch):
+    """Though they would rather save for a minute."""
+    Path("wait").touch()
+    Path("slowly").touch()
+    processes = []
+    start = reproduce.__globals__["_start"]
+
+    def noted(*arguments):
+        processes.append(start(*arguments))
+        return processes[-1]
+
+    monkeypatch.setitem(reproduce.__globals__, "_start", noted)
+
+    def impatient():
+        """When all save."""
+        until = time.monotonic() + 60
+        while len(list(Path("runs").glob("*/saving"))) < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    second = threading.Thread(target=impatient)
+    second.start()
+    with pytest.raises(KeyboardInterrupt), ended_by(signal.SIGINT):
+        reproduce(sleepers, Path("results"))
+    second.join()
+    assert {process.returncode for process in processes} == {-signal.SIGKILL}
 
 
 def test_one_that_fails_ends_the_others(sleepers):
     """With the place of what it said."""
     Path("wait").touch()
-    (Path("scripts") / "mlp_tanh.py").write_text("raise SystemExit(2)")
+    (Path("scripts") / "mlp_tanh.py").write_text(
+        "import pathlib, time\n"
+        "while not pathlib.Path('runs/cnn_seed0/begun').exists(): time.sleep(0.01)\n"
+        "raise SystemExit(2)"
+    )
     flags = dataclasses.replace(sleepers, names=("cnn", "mlp_tanh"), seeds=1)
     with pytest.raises(UserError, match=r"mlp_tanh with seed 0 .* 2: runs.mlp_tanh_seed0\.txt"):
         reproduce(flags, Path("results"))
-    assert not Path("runs/cnn_seed0/result.json").exists()
+    assert Path("runs/cnn_seed0/saved").exists()
 
 
 def test_an_unknown_name():

@@ -85,18 +85,42 @@ def no_cache() -> Iterator[Any]:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", before[1])
 
 
-def test_compiled_programs_are_kept_by_jaxlib_and_processor(no_cache, monkeypatch):
-    """Machine code for another processor, or of another jaxlib, is never loaded."""
+def test_compiled_programs_are_kept_by_jaxlib_processor_and_threads(no_cache, monkeypatch):
+    """Machine code for another processor, of another jaxlib, or shared out among fewer threads."""
     places = []
-    for jaxlib, processor in (("1", "a"), ("2", "a"), ("1", "b"), ("1", "a")):
+    for jaxlib, processor, threads in (
+        ("1", "a", 2), ("2", "a", 2), ("1", "b", 2), ("1", "a", 1), ("1", "a", 2),
+    ):  # fmt: skip
         monkeypatch.setattr("importlib.metadata.version", lambda name, v=jaxlib: v)
         monkeypatch.setattr(runtime, "_processor", lambda p=processor: p)
+        monkeypatch.setattr(runtime, "threads", lambda n=threads: n)
         jax.config.update("jax_compilation_cache_dir", None)
         runtime.set_up()
         places.append(no_cache.jax_compilation_cache_dir)
-    assert len(set(places)) == 3
-    assert places[0] == places[3]
+    assert len(set(places)) == 4
+    assert places[0] == places[4]
     assert all(place.startswith(os.environ["XDG_CACHE_HOME"]) for place in places)
+
+
+@pytest.mark.parametrize(
+    ("variables", "threads"),
+    [
+        ({}, 4),
+        ({"PJRT_NPROC": "2"}, 2),
+        ({"NPROC": "3"}, 3),
+        ({"PJRT_NPROC": "1", "NPROC": "3"}, 1),
+        ({"PJRT_NPROC": "9"}, 4),  # no more than it may run on
+        ({"PJRT_NPROC": "many"}, 4),
+        ({"PJRT_NPROC": "0"}, 4),
+    ],
+)
+def test_threads_are_those_that_xla_takes(monkeypatch, variables, threads):
+    for name in ("PJRT_NPROC", "NPROC"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(4), raising=False)
+    assert runtime.threads() == threads
 
 
 def test_the_processor_is_told_by_its_instructions(monkeypatch):

@@ -29,17 +29,15 @@ _SECONDS = 0.2
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 _HEAD, _SETTINGS = 9, 4
 _ANSWER_SECONDS = 5.0
-# How many threads XLA computes with on a CPU.
-_THREADS = "PJRT_NPROC"
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 class Ray:
-    """Trains on a Ray cluster: a bundle takes a GPU or a TPU where there are some, else processors.
+    """Trains on a Ray cluster; a bundle takes a GPU or a TPU where there are some, or a processor.
 
-    One each where the trials of a round are as many as the processors, which then do more together
-    than by turns on all of them; more where they are fewer. A bundle computes with as many threads,
-    whatever its node has: how XLA:CPU adds up some products depends on their number.
+    On processors it computes with one thread where the trials of a round are as many: that does
+    more than trial after trial on all of them. Where they are fewer each has its share. The number
+    is the same on each node: how XLA:CPU adds up some products depends on it.
 
     Args:
         address: of the cluster, HOST:PORT; None starts one on this machine, which listens on
@@ -73,7 +71,7 @@ class Ray:
     def check(self, experiments: Sequence[Experiment]) -> None:
         """Asks a worker: the data lie where it is."""
         ray = self.connected()
-        task = ray.remote(max_retries=_RETRIES, **_processors(1))(_check)
+        task = ray.remote(max_retries=_RETRIES, **_on_processors(1))(_check)
         _result(ray, task.remote(self._mode, self._lanes, self._verify, list(experiments)))
 
     def run(
@@ -99,7 +97,7 @@ class Ray:
         elif kind == "TPU":
             wanted["resources"] = {"TPU": 1}
         else:
-            wanted = _processors(min(workers // everything, _smallest(ray.nodes())))
+            wanted = _on_processors(_share(ray.nodes(), everything))
         task = ray.remote(max_retries=_RETRIES, **wanted)(_train)
         pending = [
             task.remote(self._mode, width, self._verify, bundle)
@@ -117,19 +115,28 @@ class Ray:
                 ray.cancel(reference, force=True)
 
 
-def _processors(number: int) -> dict[str, Any]:
-    """What a task on so many processors asks for, at least one.
+def _on_processors(threads: int) -> dict[str, Any]:
+    """What a task asks for that computes with so many threads.
 
     XLA would start a thread for each processor of the node, and so would every other task there.
+    Of Ray it wants no more than one processor, so that it never waits for a whole node to be free;
+    it is spread out instead. A number that the user has chosen stays.
     """
-    number = max(1, number)
-    return {"num_cpus": number, "runtime_env": {"env_vars": {_THREADS: str(number)}}}
+    chosen = os.environ.get(runtime.THREADS, str(threads))
+    variables = {runtime.THREADS: chosen}
+    return {
+        "num_cpus": 1,
+        "scheduling_strategy": "SPREAD",
+        "runtime_env": {"env_vars": variables},
+    }
 
 
-def _smallest(nodes: Sequence[Mapping[str, Any]]) -> int:
-    """Processors of the smallest node that computes: a task has room on each."""
-    alive = [int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]]
-    return min(filter(None, alive), default=1)
+def _share(nodes: Sequence[Mapping[str, Any]], trials: int) -> int:
+    """Threads of each trial, so many that all nodes together have room for all; at least one."""
+    processors = [int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]]
+    wide = range(1, max(processors, default=0) + 1)
+    fits = (n for n in wide if sum(count // n for count in processors) >= trials)
+    return max(fits, default=1)
 
 
 def _connect(ray: Any, address: str | None) -> None:

@@ -58,34 +58,53 @@ def asked(monkeypatch: pytest.MonkeyPatch, cluster: Cluster, number: int, done: 
     return found
 
 
-def on_processors(number: int) -> dict[str, Any]:
-    return {"num_cpus": number, "runtime_env": {"env_vars": {"PJRT_NPROC": str(number)}}}
+def threads(asked: dict[str, Any]) -> int:
+    assert (asked["num_cpus"], asked["scheduling_strategy"]) == (1, "SPREAD")
+    assert set(asked) == {"num_cpus", "scheduling_strategy", "runtime_env"}
+    assert set(asked["runtime_env"]) == {"env_vars"}
+    return int(asked["runtime_env"]["env_vars"]["PJRT_NPROC"])
+
+
+@pytest.fixture(autouse=True)
+def nothing_chosen(monkeypatch):
+    monkeypatch.delenv("PJRT_NPROC", raising=False)
 
 
 @pytest.mark.parametrize(
-    ("number", "each"),
+    ("nodes", "number", "each"),
     [
-        (100, 1),  # more trials than processors
-        (24, 1),
-        (12, 2),
-        (5, 4),  # what is over is left idle
-        (1, 8),  # the whole of a node, though there are three
+        ((8, 8, 8), 100, 1),  # more trials than processors
+        ((8, 8, 8), 24, 1),
+        ((8, 8, 8), 12, 2),
+        ((8, 8, 8), 5, 4),  # one more than would leave each node's half
+        ((8, 8), 3, 4),
+        ((4, 4, 4), 4, 2),
+        ((8, 8, 8), 1, 8),  # no trial is on two nodes
+        ((64, 2), 1, 64),  # nor does the smallest decide
+        ((64, 2), 5, 12),
+        ((0, 3), 1, 3),
+        ((0,), 1, 1),  # a cluster that still grows
     ],
 )
-def test_trials_share_the_processors(monkeypatch, number, each):
-    cluster = Cluster({"CPU": 8.0}, {"CPU": 8.0}, {"CPU": 8.0}, {"memory": 1.0})
-    assert asked(monkeypatch, cluster, number) == on_processors(each)
+def test_trials_share_the_processors(monkeypatch, nodes, number, each):
+    cluster = Cluster(*({"CPU": float(count)} for count in nodes), {"memory": 1.0})
+    assert threads(asked(monkeypatch, cluster, number)) == each
 
 
-def test_a_share_fits_on_the_smallest_node_that_is_alive(monkeypatch):
-    cluster = Cluster({"CPU": 16.0}, {"CPU": 4.0}, dead=({"CPU": 2.0},))
-    assert asked(monkeypatch, cluster, 1) == on_processors(4)
+def test_dead_nodes_do_not_count(monkeypatch):
+    cluster = Cluster({"CPU": 4.0}, dead=({"CPU": 16.0},))
+    assert threads(asked(monkeypatch, cluster, 1)) == 4
+
+
+def test_threads_that_the_user_has_chosen_stay(monkeypatch):
+    monkeypatch.setenv("PJRT_NPROC", "3")
+    assert threads(asked(monkeypatch, Cluster({"CPU": 8.0}), 100)) == 3
 
 
 def test_what_is_left_of_a_round_has_the_share_of_the_whole(monkeypatch):
     """A sweep that goes on computes what it would have."""
     cluster = Cluster({"CPU": 8.0})
-    assert asked(monkeypatch, cluster, 8, done=6) == on_processors(1)
+    assert threads(asked(monkeypatch, cluster, 8, done=6)) == 1
     assert [len(bundle) for bundle in cluster.bundles] == [1, 1]
 
 
