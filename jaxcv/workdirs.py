@@ -18,7 +18,7 @@ FREE = {"data_dir", "num_classes"}
 
 @dataclasses.dataclass(frozen=True)
 class Workdir:
-    """The files of a run by name; DESIGN: everything that a run leaves is below one directory."""
+    """The files of a run by name: everything that it leaves is below one directory."""
 
     path: Path
 

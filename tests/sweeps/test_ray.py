@@ -1,6 +1,7 @@
 """Sweeps on a Ray cluster: what a dead node takes with it is done again, with the same bits."""
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -57,10 +58,27 @@ def test_a_node_dies_and_nothing_is_lost(cluster, tmp_path):
     found = sweep(TINY, AXES, tmp_path / "ray", seeds=3, verify=False, executor=executor)
     killer.join()
     assert len([node for node in cluster.list_all_nodes() if node is not doomed]) == 2
-    local = sweep(TINY, AXES, tmp_path / "local", seeds=3, verify=False)
     assert [one.trial.number for one in found.trials] == list(range(12))
-    for one, other in zip(found.trials, local.trials, strict=True):
-        assert one.record["params_sha256"] == other.record["params_sha256"]
+    # Here, with as many threads as a task has.
+    script = tmp_path / "tiny.py"
+    script.write_text(
+        "from jaxcv import Adam, Experiment, main, models\n"
+        "experiment = Experiment(model=models.MLP((8,)), optimizer=Adam(), epochs=20)\n"
+        "if __name__ == '__main__':\n"
+        "    main(experiment)\n"
+    )
+    values = ",".join(map(str, AXES["learning_rate"]))
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "jaxcv", "sweep", str(script), "--seeds", "3", "--no-verify"),
+            *("--set", f"learning_rate={values}", "--workdir", str(tmp_path / "local")),
+        ],
+        env=os.environ | {"PJRT_NPROC": "1"},
+        check=True,
+    )
+    for one in found.trials:
+        path = tmp_path / "local" / "trials" / one.workdir.path.name / "result.json"
+        assert one.record["params_sha256"] == json.loads(path.read_text())["params_sha256"]
 
 
 def test_what_a_worker_refuses_is_one_line(cluster, tmp_path):
