@@ -9,10 +9,11 @@ from flax.linen.dtypes import promote_dtype
 from jaxtyping import Array, Float
 
 from jaxcv import ops
+from jaxcv.ops.arrays import Values
 
 
 def promoted(
-    *arrays: Float[Array, "..."] | None, dtype: Any = None, inexact: bool = True
+    *arrays: Float[Values, "..."] | None, dtype: Any = None, inexact: bool = True
 ) -> list[Array | None]:
     """What a layer multiplies and adds: of one type, but for the bias beside 16 bits.
 
@@ -26,7 +27,7 @@ def promoted(
         dtype: asked for by the layer; None for the common one.
         inexact: whether whole numbers become floating-point ones.
     """
-    x, kernel, bias = arrays
+    x, kernel, bias = (None if array is None else jnp.asarray(array) for array in arrays)
     if dtype is None and x is not None and kernel is not None and kernel.dtype.itemsize == 2:
         return [x.astype(kernel.dtype), kernel, None if bias is None else bias.astype(jnp.float32)]
     return promote_dtype(x, kernel, bias, dtype=dtype, inexact=inexact)
