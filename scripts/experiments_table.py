@@ -13,6 +13,8 @@ from jaxcv.files import read_json, write_bytes
 
 ALL = ("--validation", "0")
 NOTEBOOK = ("--validation", "1000")
+# Of schedules of hundreds of epochs: an hour on one core.
+_BRIEF = ("--epochs", "3", "--boundaries", "2", "2.5")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,18 +56,16 @@ ROWS: dict[str, Row] = {
     "resnet20_short": Row(paper="91.25 (164 epochs)"),
     "resnet20": Row(paper="91.25 (164 epochs)", long=True),
     "resnet56": Row(
-        (*ALL, "--epochs", "12", "--boundaries", "8", "11"),
+        (*ALL, *_BRIEF),
         full_epochs=150,
         printed="about 92",
         paper="93.03 (164 epochs)",
         long=True,
     ),
     "cifar10_94": Row((), paper="94 (9.9 epochs)", long=True),
-    "resnet_stacks": Row(
-        ("--epochs", "12", "--boundaries", "8", "11"), full_epochs=200, printed="92.13", long=True
-    ),
+    "resnet_stacks": Row(_BRIEF, full_epochs=200, printed="92.13", long=True),
     "densenet": Row(
-        (*ALL, "--epochs", "15", "--boundaries", "8", "12"),
+        (*ALL, *_BRIEF),
         full_epochs=300,
         paper="94.76 (depth 40)",
         long=True,

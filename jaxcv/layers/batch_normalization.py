@@ -8,8 +8,9 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from jaxcv.constraints import Fraction, Positive
-from jaxcv.layers.channel_sums import channel_sum, computed_once
+from jaxcv.layers.channel_sums import channel_sum
 from jaxcv.layers.standardization import affine, require_examples, standardized, widened
+from jaxcv.ops.separate import computed_once
 
 Number = float | Float[Array, ""]
 Features = Float[Array, "batch ... channels"]
@@ -68,7 +69,7 @@ def _moments(x: Features) -> tuple[PerChannel, PerChannel]:
     """Mean and biased variance by channel, in two passes: a common offset costs no digits."""
     count = x.size // x.shape[-1]
     mean = channel_sum(x) / count
-    return mean, channel_sum(jnp.square(x - mean)) / count
+    return mean, channel_sum(x, mean, term=lambda x, mean: jnp.square(x - mean)) / count
 
 
 @jax.custom_vjp
@@ -97,10 +98,12 @@ def _backward(residuals: tuple[Any, ...], dy: Features):
     dy = computed_once(dy)
     count = x.size // x.shape[-1]
     dbias = channel_sum(dy)
-    dscale = channel_sum((x - mean) * dy) * r
+    dscale = channel_sum(x, mean, dy, term=lambda x, mean, dy: (x - mean) * dy) * r
     gain = r if scale is None else scale * r
+    dx = gain * (dy - dbias / count - (x - mean) * (r * dscale / count))
     return (
-        gain * (dy - dbias / count - (x - mean) * (r * dscale / count)),
+        # A convolution before it takes two gradients.
+        computed_once(dx),
         None if scale is None else dscale.astype(scale.dtype),
         None if bias is None else dbias.astype(bias.dtype),
         -0.5 * jnp.sum(gain * r * dscale),

@@ -52,7 +52,8 @@ class DenseNet(nn.Module):
                 x = ops.avg_pool2d(x, window=2)
             for _ in range(layers):
                 new = _conv(self.growth, 3, nn.relu(BatchNorm()(x, train)))
-                x = jnp.concatenate([x, new], axis=-1)
+                # Read by every layer that follows, which would put it together anew.
+                x = ops.computed_once(jnp.concatenate([x, new], axis=-1))
             self.sow("intermediates", f"block{block + 1}", x)
         x = ops.global_avg_pool2d(nn.relu(BatchNorm()(x, train)))
         self.sow("intermediates", "pool", x)

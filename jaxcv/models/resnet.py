@@ -42,7 +42,7 @@ class ResNet(nn.Module):
         if rest or blocks < 1:
             raise UserError(f"--depth must be 6n + 2: 8, 14, 20, 26, 32, ..., not {self.depth}")
         first = ConvBatchNorm(self.width, use_scale=False, kernel_init="he_normal")
-        x = nn.relu(first(images, train))
+        x = ops.relu(first(images, train))
         self.sow("intermediates", "conv1", x)
         for stack in range(3):
             for block in range(blocks):
@@ -70,9 +70,9 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Features, train: bool) -> Features:
         """(batch, ⌈height/stride⌉, ⌈width/stride⌉, features)."""
-        y = nn.relu(self._conv(self.stride)(x, train))
+        y = ops.relu(self._conv(self.stride)(x, train))
         y = self._conv(1)(y, train)
-        return nn.relu(shortcut(x, self.features, self.stride) + y)
+        return ops.relu(shortcut(x, self.features, self.stride) + y)
 
     def _conv(self, stride: int) -> ConvBatchNorm:
         return ConvBatchNorm(self.features, stride, self.use_scale, kernel_init="he_normal")

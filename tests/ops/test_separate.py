@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcv.ops.separate import separately
+from jaxcv.ops.separate import computed_once, separately, written_out
 
 
 def chain(x, apart):
@@ -32,3 +32,43 @@ def test_it_can_be_mapped_and_differentiated(rng):
 
     # A difference of an unit in the last place or two, where one is fused and the other is not.
     np.testing.assert_allclose(gradient(True), gradient(False), rtol=2e-6, atol=1e-6)
+
+
+def sines(program, x):
+    """How many sines the compiled program computes in all its loops."""
+    text = jax.jit(program).lower(x).compile().as_text()
+    assert text is not None
+    return text.count(" sine(")
+
+
+def test_what_is_written_out_is_computed_once(rng):
+    """XLA computes it anew for each use otherwise, whatever barrier stands between."""
+    x = jnp.asarray(rng.standard_normal((64, 32)), jnp.float32)
+
+    def uses(kept):
+        def program(x):
+            y = kept(jnp.sin(x))
+            return jnp.sum(y, axis=0), jnp.sum(y * y, axis=0), y[::2].T
+
+        return program
+
+    assert sines(uses(written_out), x) == 1
+    assert sines(uses(jax.lax.optimization_barrier), x) > 1
+    assert sines(uses(lambda y: y), x) > 1
+
+
+def test_computed_once_changes_nothing(rng):
+    x = jnp.asarray(rng.standard_normal((3, 4)), jnp.float32)
+    y, pull = jax.vjp(computed_once, x)
+    np.testing.assert_array_equal(y, x)
+    np.testing.assert_array_equal(pull(2 * x)[0], 2 * x)
+
+
+def test_computed_once_is_nothing_elsewhere():
+    x = jax.ShapeDtypeStruct((3, 4), np.float32)
+
+    def waits(platform):
+        exported = jax.export.export(jax.jit(computed_once), platforms=[platform])(x)
+        return "optimization_barrier" in exported.mlir_module()
+
+    assert (waits("cpu"), waits("cuda"), waits("tpu")) == (True, False, False)

@@ -1,12 +1,13 @@
 """Activations, dropout and the L2 penalty: element by element, as JAX evaluates them."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 
 import numpy as np
 from flax import linen as nn
 
-from jaxcv import layers, losses, reference
+from jaxcv import layers, losses, ops, reference
 from jaxcv.verification.bounds import FLOAT32
 from jaxcv.verification.cases.case import Case, Example, Rng, numbers
 from jaxcv.verification.running_error import (
@@ -113,6 +114,12 @@ def _activation(op: str, formula: Formula, slope: Slope, size: int, deep: bool) 
     )
 
 
+def _relu_once(size: int) -> Case:
+    """Our own, whose result is computed once for all its uses."""
+    case = _activation(*FORMULAS[0], size, False)
+    return dataclasses.replace(case, variant=f"({size},), computed once", function=ops.relu)
+
+
 def _dropout(rate: float, deep: bool) -> Case:
     shape = (4, 6, 6, 5)
     # The rate is a traced number of float32 where networks use it.
@@ -175,6 +182,7 @@ def cases() -> list[Case]:
     return [
         *(_activation(*formula, 1000, False) for formula in FORMULAS),
         *(_activation(*formula, 100_003, True) for formula in FORMULAS),
+        _relu_once(1000),
         _dropout(0.5, False),
         _dropout(0.3, False),
         _dropout(0.0, True),
