@@ -1,16 +1,18 @@
 """Sums over everything but the channels, in the form that each backend computes fast."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxcv.ops.arrays import explicitly_sharded
 from jaxcv.ops.separate import written_out
 
 _ROWS = 8
-"""Rows of an image that a first stage adds up: enough to leave little, few enough to share out."""
+"""At most so many rows of an image are added up first: enough to leave little, few enough to share
+out."""
 
 
 def channel_sum(
@@ -28,16 +30,15 @@ def channel_sum(
 
     Args:
         x: what is summed, or the first of what it is made of.
-        operands: arrays of x's shape, or numbers by channel.
+        operands: arrays of x's shape, or vectors of a number by channel.
         term: an elementwise function of x and the operands.
     """
 
     def cpu(x: Array, *operands: Array) -> Array:
-        if x.ndim < 3:
+        if x.ndim < 3 or explicitly_sharded(x, *operands):
             return default(x, *operands)
         width, channels = x.shape[-2:]
-        # A batch of symbolic size counts as one image.
-        together = math.gcd(_ROWS, math.prod(n for n in x.shape[:-2] if isinstance(n, int)))
+        together = _rows_together(x.shape)
 
         def in_rows(operand: Array) -> Array:
             if operand.ndim == 1:
@@ -45,10 +46,19 @@ def channel_sum(
             return operand.reshape(-1, together, width * channels)
 
         sums = jnp.sum(term(*map(in_rows, (x, *operands))), axis=1)
-        rows = jnp.sum(written_out(sums), axis=0)
+        rows = jnp.sum(sums if together == 1 else written_out(sums), axis=0)
         return jnp.sum(rows.reshape(width, channels), axis=0)
 
     def default(x: Array, *operands: Array) -> Array:
         return jnp.sum(term(x, *operands), axis=tuple(range(x.ndim - 1)))
 
     return lax.platform_dependent(x, *operands, cpu=cpu, default=default)
+
+
+def _rows_together(shape: Sequence[int]) -> int:
+    """The largest divisor of an image's rows up to `_ROWS`; symbolic sizes are left out.
+
+    Only rows of one image: those of different images may lie on different devices.
+    """
+    rows = math.prod(n for n in shape[1:-2] if isinstance(n, int))
+    return max(n for n in range(1, _ROWS + 1) if rows % n == 0)

@@ -21,7 +21,7 @@ def separately(function: Callable[..., Array], *arguments: Array) -> Array:
 def written_out(x: Array) -> Array:
     """x itself, which XLA:CPU writes to memory before it is used: a call that returns its argument.
 
-    Nothing is copied. The barrier keeps JAX from dropping the call.
+    Inside a compiled program nothing is copied. The barrier keeps JAX from dropping the call.
     """
     return separately(lax.optimization_barrier, x)
 

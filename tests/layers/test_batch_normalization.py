@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from typing import Any
 
 import chex
@@ -264,3 +267,64 @@ def test_the_gradients_are_those_that_autodiff_derives(rng):
         got = jax.vjp(ours, *arguments)[1]((dy, dmean, dvar))
         expected = jax.vjp(plain, *arguments)[1]((dy, dmean, dvar))
         chex.assert_trees_all_close(got, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_what_the_gradient_is_given_and_gives_is_computed_once(rng):
+    """Two sums and the result are made of what is given, a convolution's two gradients of that."""
+    x, dy = (jnp.asarray(rng.standard_normal((8, 16, 8, 6)), jnp.float32) for _ in range(2))
+
+    def program(x, dy):
+        def normalized(x):
+            return batch_norm(x, None, None, jnp.zeros(6), jnp.ones(6))[0]
+
+        (dx,) = jax.vjp(normalized, x)[1](jnp.sin(dy))
+        return jnp.sum(dx, axis=0), jnp.sum(dx * x, axis=1), dx[::2].T
+
+    text = jax.jit(program).lower(x, dy).compile().as_text()
+    assert text is not None
+    assert text.count(" sine(") == 1
+    # Sums of the mean, the variance and both gradients, the mean laid out as a row is, what is
+    # given and what is given back.
+    assert text.count(" call(") == 4 + 1 + 2
+
+
+SHARDED = """
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+from jaxcv.layers import batch_norm
+
+def normalized(x):
+    return batch_norm(x, None, None, jnp.zeros(6), jnp.ones(6))[0]
+
+def loss(x):
+    return jnp.sum(jnp.sin(normalized(x)))
+
+rng = np.random.default_rng(0)
+for shape in ((8, 6, 5, 6), (20, 7, 7, 6), (8, 5, 4, 6), (8, 6, 6)):
+    x = jnp.asarray(rng.standard_normal(shape), jnp.float32)
+    expected = normalized(x), jax.grad(loss)(x)
+
+    def same(got):
+        for a, b in zip(got, expected):
+            assert np.allclose(a, b, rtol=1e-4, atol=1e-5), (shape, a, b)
+
+    mesh = jax.make_mesh((4,), ("b",), axis_types=(AxisType.Auto,))
+    shared = jax.device_put(x, NamedSharding(mesh, P("b")))
+    same((normalized(shared), jax.grad(loss)(shared)))
+    compiled = jax.jit(jax.grad(loss)).lower(shared).compile()
+    assert "all-gather" not in compiled.as_text(), shape
+    same((jax.jit(normalized)(shared), compiled(shared)))
+    mesh = jax.make_mesh((4,), ("b",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        explicit = jax.device_put(np.asarray(x), NamedSharding(mesh, P("b")))
+        same((jax.jit(normalized)(explicit),))
+"""
+
+
+def test_devices_may_share_the_batch_whatever_an_images_size():
+    """Each sums its own images, and hears of the others' only their sums."""
+    variables = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    run = subprocess.run(
+        [sys.executable, "-c", SHARDED], env=variables, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr

@@ -47,6 +47,26 @@ def test_a_batch_may_be_of_any_size(rng):
         np.testing.assert_array_equal(exported.call(x), x.sum(axis=(0, 1, 2)))
 
 
+def test_some_rows_of_an_image_are_added_up_first_on_the_way():
+    """Never rows of two images, which may lie on different devices, and only where some divide."""
+
+    def moment(x, mean):
+        return channel_sum(x, mean, term=lambda x, mean: jnp.square(x - mean))
+
+    def compiled(*shape):
+        shapes = [jax.ShapeDtypeStruct(sizes, np.float32) for sizes in (shape, shape[-1:])]
+        text = jax.jit(moment).lower(*shapes).compile().as_text()
+        assert text is not None
+        return text
+
+    for shape, groups in (((4, 32, 8, 6), 4), ((4, 28, 8, 6), 4), ((3, 5, 4, 9, 8, 6), 30)):
+        text = compiled(*shape)
+        # One vector that lies there as often as a row has pixels, and the sums of the rows.
+        assert text.count(" call(") == 2
+        assert f"f32[{shape[0] * groups},48]" in text
+    assert compiled(4, 37, 8, 6).count(" call(") == 1
+
+
 def test_each_backend_sums_in_its_own_form():
     """One reduction elsewhere, three on CPU: some rows, all rows, then a row's pixels."""
     x = jax.ShapeDtypeStruct((4, 5, 3, 6), np.float32)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxcv.ops.separate import computed_once, separately, written_out
 
@@ -34,27 +35,36 @@ def test_it_can_be_mapped_and_differentiated(rng):
     np.testing.assert_allclose(gradient(True), gradient(False), rtol=2e-6, atol=1e-6)
 
 
-def sines(program, x):
-    """How many sines the compiled program computes in all its loops."""
-    text = jax.jit(program).lower(x).compile().as_text()
+def compiled(program, *arguments):
+    text = jax.jit(program).lower(*arguments).compile().as_text()
     assert text is not None
-    return text.count(" sine(")
+    return text
 
 
-def test_what_is_written_out_is_computed_once(rng):
+@pytest.mark.parametrize("keep", [written_out, computed_once])
+def test_what_is_written_out_is_computed_once(rng, keep):
     """XLA computes it anew for each use otherwise, whatever barrier stands between."""
     x = jnp.asarray(rng.standard_normal((64, 32)), jnp.float32)
 
-    def uses(kept):
+    def sines(keep):
         def program(x):
-            y = kept(jnp.sin(x))
+            y = keep(jnp.sin(x))
             return jnp.sum(y, axis=0), jnp.sum(y * y, axis=0), y[::2].T
 
-        return program
+        return compiled(program, x).count(" sine(")
 
-    assert sines(uses(written_out), x) == 1
-    assert sines(uses(jax.lax.optimization_barrier), x) > 1
-    assert sines(uses(lambda y: y), x) > 1
+    def cosines(keep):
+        """Of a gradient, which passes through it on its way back."""
+
+        def program(x, dy):
+            (dx,) = jax.vjp(keep, x)[1](jnp.cos(dy))
+            return jnp.sum(dx, axis=0), jnp.sum(dx * x, axis=0), dx[::2].T
+
+        return compiled(program, x, x).count(" cosine(")
+
+    assert sines(keep) == cosines(keep) == 1
+    assert sines(jax.lax.optimization_barrier) > 1
+    assert cosines(jax.lax.optimization_barrier) > 1
 
 
 def test_computed_once_changes_nothing(rng):
