@@ -1,29 +1,38 @@
-"""ResNet-20 in 30 epochs: Nesterov's momentum, one rise and fall of the rate, label smoothing.
+"""ResNet-20 in 40 epochs: Muon, a rate that falls linearly to nothing, label smoothing.
 
 python experiments/resnet20_short.py --data cifar10 --validation 0
 
-resnet20.py has the full length of 150 epochs; the paper reaches 91.25 %.
+It reaches 91.85 % (n = 1); the paper, in 164 epochs, 91.25 %. resnet20.py has the 150 epochs of the
+CNN exercise.
 """
 
 from jaxcv import (
+    AlternatingFlip,
     CrossEntropy,
     Experiment,
-    Momentum,
-    RandomFlip,
+    Muon,
     RandomTranslation,
-    WarmupCosine,
+    WarmupLinear,
     main,
     models,
 )
 
 experiment = Experiment(
     model=models.ResNet(depth=20),
-    optimizer=Momentum(learning_rate=0.1, momentum=0.9, nesterov=True),
-    loss=CrossEntropy(l2=5e-4, label_smoothing=0.1),
-    schedule=WarmupCosine(warmup_epochs=5.0),
-    augmentation=(RandomTranslation(4), RandomFlip()),
+    # Batches of 128 are noisier than the 2,000 of cifar10_94.py: smaller steps, a longer memory.
+    optimizer=Muon(
+        learning_rate=0.015,
+        momentum=0.95,
+        dense_learning_rate=0.1,
+        bias_learning_rate=0.1,
+        sgd_momentum=0.9,
+        weight_decay=5e-5,
+    ),
+    loss=CrossEntropy(label_smoothing=0.1),
+    schedule=WarmupLinear(),
+    augmentation=(RandomTranslation(4), AlternatingFlip()),
     normalization="standardize",
-    epochs=30,
+    epochs=40,
 )
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from jaxcv.files import read_json, write_bytes
 
 ALL = ("--validation", "0")
 NOTEBOOK = ("--validation", "1000")
-# Of schedules of hundreds of epochs: an hour on one core.
+# Of schedules of hundreds of epochs: as much as an hour allows on one core.
 _BRIEF = ("--epochs", "3", "--boundaries", "2", "2.5")
 
 
