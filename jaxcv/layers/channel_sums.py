@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
@@ -55,7 +56,7 @@ def channel_sum(
     return lax.platform_dependent(x, *operands, cpu=cpu, default=default)
 
 
-def _rows_together(shape: Sequence[int]) -> int:
+def _rows_together(shape: Sequence[Any]) -> int:
     """The largest divisor of an image's rows up to `_ROWS`; symbolic sizes are left out.
 
     Only rows of one image: those of different images may lie on different devices.
