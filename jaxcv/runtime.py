@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import hashlib
+import mmap
 import os
 import platform
 import re
@@ -19,6 +20,8 @@ _IMPORTED = time.time()
 # Of mallopt(3). Older releases of glibc take no threshold above 32 MB.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _KEPT_BYTES = -1, -3, (2**30, 2**25)
 _M_ARENA_MAX = -8
+# Less than what malloc maps apart and gives back: it stays on the heap.
+_HUGE_BYTES = _KEPT_BYTES[0] - 2**21
 
 
 @contextlib.contextmanager
@@ -80,20 +83,43 @@ def keep_freed_memory() -> None:
     buffers mapped and zeroed anew, page by page: a third of the time where a chunk is one step on
     all images, or on a batch of a convolutional network. Blocks of a gigabyte and more are given
     back all the same. Threads share one arena, since in one of their own they keep nothing above
-    64 MB, and XLA allocates what a program needs on a thread of its pool. Thresholds and arenas
-    that the user chose, by GLIBC_TUNABLES or MALLOC_..., are left alone.
+    64 MB, and XLA allocates what a program needs on a thread of its pool. The first gigabyte is of
+    huge pages where Linux has them for the asking. Thresholds, arenas and pages that the user
+    chose, by GLIBC_TUNABLES or MALLOC_..., are left alone.
     """
     chosen = " ".join([os.environ.get("GLIBC_TUNABLES", ""), *os.environ]).lower()
     settings = [word for word in re.split("[ :]", chosen) if "malloc" in word]
     if any("threshold" in word for word in settings):
         return
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
-        mallopt = ctypes.CDLL(None).mallopt
+        library = ctypes.CDLL(None)
         if not any("arena" in word for word in settings):
-            mallopt(_M_ARENA_MAX, 1)
+            library.mallopt(_M_ARENA_MAX, 1)
         # The second alone would do harm: it ends glibc's own adaptation of the first.
-        if any(mallopt(_M_MMAP_THRESHOLD, size) for size in _KEPT_BYTES):
-            mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES[0])
+        if any(library.mallopt(_M_MMAP_THRESHOLD, size) for size in _KEPT_BYTES):
+            library.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES[0])
+        if not any("hugetlb" in word for word in settings):
+            _ask_for_huge_pages(library)
+
+
+def _ask_for_huge_pages(library: ctypes.CDLL) -> None:
+    """Has the heap grow by a gigabyte that the kernel may back with huge pages; touches none of it.
+
+    What GLIBC_TUNABLES=glibc.malloc.hugetlb=1 does for all of the heap can only be had before the
+    process starts. Here a block is allocated, the kernel advised on it, and the block freed again:
+    malloc keeps it and hands out parts of it from then on.
+
+    Raises:
+        AttributeError: another C library, or a system without huge pages on advice.
+    """
+    library.malloc.restype = ctypes.c_void_p
+    block = library.malloc(ctypes.c_size_t(_HUGE_BYTES))
+    if block is None:  # the user's limit
+        return
+    start = -(-block // mmap.PAGESIZE) * mmap.PAGESIZE
+    size = (block + _HUGE_BYTES - start) // mmap.PAGESIZE * mmap.PAGESIZE
+    library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), mmap.MADV_HUGEPAGE)
+    library.free(ctypes.c_void_p(block))
 
 
 def require_device() -> None:

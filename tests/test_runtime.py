@@ -1,3 +1,4 @@
+import mmap
 import os
 import platform
 import resource
@@ -172,21 +173,27 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+def in_a_process(source: str, *arguments: str, **chosen: str) -> str:
+    """What a program prints in a process of its own; of malloc the user chose only `chosen`."""
+    names = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(names)}
+    command = [sys.executable, "-c", source, *arguments]
+    done = subprocess.run(
+        command, env=environment | chosen, text=True, capture_output=True, check=False
+    )
+    if "cannot be had" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def faults(*arguments: str, **chosen: str) -> int:
     """Pages that the kernel had to provide for three blocks that had been used before.
 
     Of 20 MB, or of 80 MB if they are to be "large"; used by the first thread or by a "thread".
     Nearly none or nearly all: a page at either end of a block may be in use besides.
     """
-    names = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(names)}
-    command = [sys.executable, "-c", _FAULTS, *arguments]
-    done = subprocess.run(
-        command, env=environment | chosen, text=True, capture_output=True, check=False
-    )
-    if "cannot be had" in done.stderr:
-        pytest.skip(done.stderr.strip())
-    return int(done.stdout)
+    return int(in_a_process(_FAULTS, *arguments, **chosen))
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc of another C library")
@@ -212,6 +219,45 @@ def test_what_a_thread_frees_is_kept_too():
     assert faults("keep", "thread", "large") < kept
     chosen = {"GLIBC_TUNABLES": "glibc.malloc.arena_max=2"}
     assert faults("keep", "thread", "large", **chosen) > anew
+
+
+# NumPy asks for huge pages for its own arrays, a bare buffer does not.
+_FLAGS = """
+import ctypes, sys
+from jaxcv import runtime
+if "keep" in sys.argv:
+    runtime.keep_freed_memory()
+buffers = [ctypes.create_string_buffer(20 * 2**20) for _ in range(5)]
+middle = ctypes.addressof(buffers[4]) + 10 * 2**20
+inside = False
+for line in open("/proc/self/smaps"):
+    first = line.split()[0]
+    if "-" in first and not first.endswith(":"):
+        start, end = (int(address, 16) for address in first.split("-"))
+        inside = start <= middle < end
+    elif inside and first == "VmFlags:":
+        print("huge" if "hg" in line.split() else "small")
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc of another C library")
+@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="no huge pages on advice")
+def test_arrays_are_in_huge_pages_unless_the_user_has_chosen():
+    assert in_a_process(_FLAGS).split() == ["small"]
+    assert in_a_process(_FLAGS, "keep").split() == ["huge"]
+    chosen = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}
+    assert in_a_process(_FLAGS, "keep", **chosen).split() == ["small"]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc of another C library")
+def test_a_gigabyte_of_addresses_is_not_a_gigabyte_of_memory():
+    """Nothing is touched, and where a limit forbids the addresses the process goes on."""
+    resident = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    asked = "from jaxcv import runtime; runtime.keep_freed_memory(); runtime.keep_freed_memory(); "
+    without = int(in_a_process("from jaxcv import runtime; " + resident))
+    assert int(in_a_process(asked + resident)) - without < 50 * 1024  # kB
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**29, 2**29)); "
+    assert in_a_process(limit + asked + "print('went on')") == "went on\n"
 
 
 @pytest.mark.parametrize(
