@@ -56,6 +56,7 @@ def result_record(
 
     `more` are figures that not every run has, such as those of the plain test images where
     `test` is of several views.
+    `seconds` are those of the process that ends the run, from its start.
     """
     score = experiment.loss.score.name
     return {
