@@ -17,11 +17,12 @@ from jaxcv import peers
 from jaxcv.errors import UserError
 
 _IMPORTED = time.time()
-# Of mallopt(3). Older releases of glibc take no threshold above 32 MB.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _KEPT_BYTES = -1, -3, (2**30, 2**25)
-_M_ARENA_MAX = -8
-# Less than what malloc maps apart and gives back: it stays on the heap.
-_HUGE_BYTES = _KEPT_BYTES[0] - 2**21
+# Of mallopt(3).
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_MAPPED_BYTES = 2**30
+_TRIMMED_BYTES = 2**31 - 1
+# Less than what malloc maps apart, and far from what it trims: it stays on the heap.
+_HUGE_BYTES = _MAPPED_BYTES - 2**21
 
 
 @contextlib.contextmanager
@@ -82,10 +83,10 @@ def keep_freed_memory() -> None:
     It gives large blocks back to the kernel as soon as they are free. Every chunk then has its
     buffers mapped and zeroed anew, page by page: a third of the time where a chunk is one step on
     all images, or on a batch of a convolutional network. Blocks of a gigabyte and more are given
-    back all the same. Threads share one arena, since in one of their own they keep nothing above
-    64 MB, and XLA allocates what a program needs on a thread of its pool. The first gigabyte is of
-    huge pages where Linux has them for the asking. Thresholds, arenas and pages that the user
-    chose, by GLIBC_TUNABLES or MALLOC_..., are left alone.
+    back all the same, and so is what is free beyond two. Threads share one arena, since in one of
+    their own they keep nothing above 64 MB, and XLA allocates what a program needs on a thread of
+    its pool. The first gigabyte is of huge pages where Linux has them for the asking. Thresholds,
+    arenas and pages that the user chose, by GLIBC_TUNABLES or MALLOC_..., are left alone.
     """
     chosen = " ".join([os.environ.get("GLIBC_TUNABLES", ""), *os.environ]).lower()
     settings = [word for word in re.split("[ :]", chosen) if "malloc" in word]
@@ -95,11 +96,15 @@ def keep_freed_memory() -> None:
         library = ctypes.CDLL(None)
         if not any("arena" in word for word in settings):
             library.mallopt(_M_ARENA_MAX, 1)
-        # The second alone would do harm: it ends glibc's own adaptation of the first.
-        if any(library.mallopt(_M_MMAP_THRESHOLD, size) for size in _KEPT_BYTES):
-            library.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES[0])
-        if not any("hugetlb" in word for word in settings):
-            _ask_for_huge_pages(library)
+        if library.mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES):
+            library.mallopt(_M_TRIM_THRESHOLD, _TRIMMED_BYTES)
+            # Padding would be trimmed to, a perturbed block be written to.
+            if not any(re.search("hugetlb|top_pad|perturb", word) for word in settings):
+                _ask_for_huge_pages(library)
+        # An older glibc takes 32 MB at most. The second alone would do harm: it ends glibc's own
+        # adaptation of the first.
+        elif library.mallopt(_M_MMAP_THRESHOLD, 2**25):
+            library.mallopt(_M_TRIM_THRESHOLD, _TRIMMED_BYTES)
 
 
 def _ask_for_huge_pages(library: ctypes.CDLL) -> None:
@@ -107,18 +112,28 @@ def _ask_for_huge_pages(library: ctypes.CDLL) -> None:
 
     What GLIBC_TUNABLES=glibc.malloc.hugetlb=1 does for all of the heap can only be had before the
     process starts. Here a block is allocated, the kernel advised on it, and the block freed again:
-    malloc keeps it and hands out parts of it from then on.
+    malloc keeps it and hands out parts of it from then on. Nothing is done where addresses are
+    rationed, or where malloc may be another than glibc's.
 
     Raises:
-        AttributeError: another C library, or a system without huge pages on advice.
+        AttributeError: a system without huge pages on advice.
     """
+    import resource
+
+    advice = mmap.MADV_HUGEPAGE
+    if (
+        "LD_PRELOAD" in os.environ
+        or resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+        or Path("/proc/sys/vm/overcommit_memory").read_text().strip() == "2"
+    ):
+        return
     library.malloc.restype = ctypes.c_void_p
     block = library.malloc(ctypes.c_size_t(_HUGE_BYTES))
-    if block is None:  # the user's limit
+    if block is None:  # another limit
         return
     start = -(-block // mmap.PAGESIZE) * mmap.PAGESIZE
     size = (block + _HUGE_BYTES - start) // mmap.PAGESIZE * mmap.PAGESIZE
-    library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), mmap.MADV_HUGEPAGE)
+    library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), advice)
     library.free(ctypes.c_void_p(block))
 
 

@@ -1,4 +1,3 @@
-import mmap
 import os
 import platform
 import resource
@@ -7,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -223,10 +223,18 @@ def test_what_a_thread_frees_is_kept_too():
 
 # NumPy asks for huge pages for its own arrays, a bare buffer does not.
 _FLAGS = """
-import ctypes, sys
+import ctypes, os, sys
 from jaxcv import runtime
+if not all(map(os.path.exists, ("/proc/self/smaps", "/sys/kernel/mm/transparent_hugepage"))):
+    sys.exit("huge pages on advice cannot be had")
+if not ctypes.CDLL(None).mallopt(-3, 2**30):
+    sys.exit("a threshold of a gigabyte cannot be had")
 if "keep" in sys.argv:
     runtime.keep_freed_memory()
+if "again" in sys.argv:
+    below = [ctypes.create_string_buffer(20 * 2**20) for _ in range(15)]
+    runtime.keep_freed_memory()
+    del below
 buffers = [ctypes.create_string_buffer(20 * 2**20) for _ in range(5)]
 middle = ctypes.addressof(buffers[4]) + 10 * 2**20
 inside = False
@@ -241,30 +249,46 @@ for line in open("/proc/self/smaps"):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc of another C library")
-@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="no huge pages on advice")
 def test_arrays_are_in_huge_pages_unless_the_user_has_chosen():
-    assert in_a_process(_FLAGS).split() == ["small"]
-    assert in_a_process(_FLAGS, "keep").split() == ["huge"]
-    chosen = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}
-    assert in_a_process(_FLAGS, "keep", **chosen).split() == ["small"]
+    assert in_a_process(_FLAGS, "keep") == "huge\n"
+    assert in_a_process(_FLAGS, "keep", "again") == "huge\n"
+    assert in_a_process(_FLAGS) == "small\n"
+    for choice in ("hugetlb=0", "perturb=1", "top_pad=4194304"):
+        chosen = {"GLIBC_TUNABLES": f"glibc.malloc.{choice}"}
+        assert in_a_process(_FLAGS, "keep", **chosen) == "small\n", choice
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc of another C library")
-def test_a_gigabyte_of_addresses_is_not_a_gigabyte_of_memory():
-    """Nothing is touched, and where a limit forbids the addresses the process goes on."""
-    resident = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    asked = "from jaxcv import runtime; runtime.keep_freed_memory(); runtime.keep_freed_memory(); "
-    without = int(in_a_process("from jaxcv import runtime; " + resident))
-    assert int(in_a_process(asked + resident)) - without < 50 * 1024  # kB
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**29, 2**29)); "
-    assert in_a_process(limit + asked + "print('went on')") == "went on\n"
+_ADDRESSES = """
+import resource, sys
+from pathlib import Path
+limit = float(sys.argv[1])
+if limit:
+    resource.setrlimit(resource.RLIMIT_AS, (int(limit * 2**30),) * 2)
+from jaxcv import runtime
+runtime.keep_freed_memory()
+import jaxlib.xla_client
+for line in Path("/proc/self/status").read_text().splitlines():
+    if line.startswith(("VmHWM", "VmSize")):
+        print(int(line.split()[1]) / 1024)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no account of addresses")
+@pytest.mark.parametrize("limit", [0, 1.2])
+def test_a_gigabyte_of_addresses_is_not_a_gigabyte_of_memory(limit):
+    """Nothing of it is touched, and where addresses are limited they are left for others."""
+    size, resident = map(float, in_a_process(_ADDRESSES, str(limit)).split())
+    assert resident < 700
+    assert size > resident
+    if limit:
+        assert size < limit * 1024
 
 
 @pytest.mark.parametrize(
     ("most", "expected"),
     [
-        (2**31, [(-3, 2**30), (-1, 2**30)]),
-        (2**25, [(-3, 2**30), (-3, 2**25), (-1, 2**30)]),
+        (2**31, [(-3, 2**30), (-1, 2**31 - 1)]),
+        (2**25, [(-3, 2**30), (-3, 2**25), (-1, 2**31 - 1)]),
         (0, [(-3, 2**30), (-3, 2**25)]),
     ],
 )  # fmt: skip
