@@ -116,7 +116,7 @@ def _ask_for_huge_pages(library: ctypes.CDLL) -> None:
     rationed, or where malloc may be another than glibc's.
 
     Raises:
-        AttributeError: a system without huge pages on advice.
+        AttributeError, OSError: a system without huge pages on advice.
     """
     import resource
 
