@@ -25,7 +25,7 @@ def compare(
 ) -> None:
     """A comparing script's whole program: flags, one run after another, what they show together.
 
-    The flags are those of the first experiment. What the command line changes, it changes in each
+    The flags are those of the first experiment. What the command line names holds for each
     experiment that has such a setting. Each run has a directory in the workdir, by its name; one
     that is finished is not run again.
 
@@ -41,7 +41,7 @@ def compare(
         arguments = sys.argv[1:] if arguments is None else arguments
         first = next(iter(experiments.values()))
         parsed, flags = parse_experiment(first, arguments, path.name, text, RunFlags)
-        changed = changes(first, parsed)
+        changed = given(parsed, arguments)
         workdir = Path(flags.workdir or f"runs/{path.stem}")
         runs = {}
         for name, experiment in experiments.items():
@@ -52,11 +52,17 @@ def compare(
             then(workdir, runs)
 
 
-def changes(before: Experiment, after: Experiment) -> dict[tuple[str, str], object]:
-    """The settings, by path of the part and name, in which the second differs from the first."""
-    old = {(path, name): value for path, name, value, _ in flat_settings(before)}
-    new = {(path, name): value for path, name, value, _ in flat_settings(after)}
-    return {place: value for place, value in new.items() if old[place] != value}
+def given(experiment: Experiment, arguments: Sequence[str]) -> dict[tuple[str, str], object]:
+    """The settings, by path of the part and name, that a command line names, as it has them.
+
+    Also those that it gives the value they have anyway: elsewhere the value may be another.
+    """
+    from jaxcv.flags import names_given
+
+    names = names_given(arguments)
+    return {
+        (path, name): value for path, name, value, _ in flat_settings(experiment) if name in names
+    }
 
 
 def applied(experiment: Experiment, changed: Mapping[tuple[str, str], object]) -> Experiment:

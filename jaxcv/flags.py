@@ -94,6 +94,18 @@ def parse(cls: type[T], arguments: Sequence[str], prog: str, description: str) -
         return tyro.cli(cls, args=list(arguments), prog=prog, description=description)
 
 
+def names_given(arguments: Sequence[str]) -> set[str]:
+    """The settings that a command line names, whatever it says of them.
+
+    Example:
+        >>> sorted(names_given(["--l2", "-0.1", "--no-verify", "--batch-size=4"]))
+        ['batch_size', 'l2', 'no_verify', 'verify']
+    """
+    flags = [argument[2:] for argument in arguments if argument.startswith("--")]
+    names = {flag.partition("=")[0].replace("-", "_") for flag in flags}
+    return names | {name.removeprefix("no_") for name in names}
+
+
 def _reason(event: Any, hints: Mapping[str, Any], arguments: Sequence[str]) -> str:
     """One line that says what is wrong with the command line, and what would be right."""
     tokens = getattr(event, "tokens", None) or getattr(event, "unrecognized_tokens", None)

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import optax
 import pytest
 
 from jaxcv import fitting, models, outcome, reference
-from jaxcv.comparison import applied, changes, compare
 from jaxcv.data.dataset import Dataset
 from jaxcv.epochs import Pace, run_epoch
 from jaxcv.errors import UserError
@@ -291,26 +289,3 @@ def test_an_unknown_choice_is_one_line(arguments):
     with pytest.raises(UserError, match="lbfgs, adam") as caught:
         parse_experiment(it, arguments, "x.py", "", flags)
     assert "\n" not in str(caught.value)
-
-
-def test_a_comparison_changes_what_was_asked_in_each_run(data, plain, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", "both.py", raising=False)
-    seen = {}
-    both = {"a": experiment(), "b": experiment(Adam(0.5), epochs=9)}
-    arguments = ["--epochs", "2", "--no-verify", "--workdir", str(tmp_path / "both")]
-    arguments += ["--memory", "3", "--sparsity", "0.2"]
-    compare(both, lambda workdir, runs: seen.update(runs), arguments)
-    assert list(seen) == ["a", "b"]
-    assert [result.record["epochs"] for result in seen.values()] == [2, 2]
-    experiments = [load(result.workdir).experiment for result in seen.values()]
-    assert [it.name for it in experiments] == ["both-a", "both-b"]
-    assert all(it.loss == dataclasses.replace(LOSS, sparsity=0.2) for it in experiments)
-    assert experiments[0].optimizer == LBFGS(memory=3)
-    assert experiments[1].optimizer == Adam(0.5)
-
-
-def test_changes_are_those_that_differ():
-    one = experiment()
-    other = dataclasses.replace(one, epochs=3, loss=dataclasses.replace(LOSS, decay=0.5))
-    assert changes(one, other) == {("", "epochs"): 3, ("loss", "decay"): 0.5}
-    assert applied(one, changes(one, other)) == other
