@@ -152,9 +152,11 @@ def initial_loss(experiment: Experiment, dataset: Dataset, chosen: np.ndarray) -
     layer's initialiser, for which the logits are h·W + b.
     """
     loss = _classifier_loss(experiment)
-    program = prepare(
-        dataclasses.replace(experiment, batch_size=BATCH_SIZE, patience=None), dataset
+    # Nothing is trained here: any optimizer does, also where the experiment's wants whole batches.
+    untrained = dataclasses.replace(
+        experiment, optimizer=Adam(), batch_size=BATCH_SIZE, patience=None
     )
+    program = prepare(untrained, dataset)
     state = program.initial_state(experiment.seed)
     images, labels = device_data.gather(program.data, jnp.asarray(chosen))
     key = jax.random.fold_in(state.key, 0)
@@ -225,6 +227,7 @@ def _memorising(experiment: Experiment, dataset: Dataset, chosen: np.ndarray) ->
         loss=CrossEntropy(),
         augmentation=(),
         batch_size=BATCH_SIZE,
+        clip_norm=None,
         patience=None,
     )
     program = prepare(plain, dataset)

@@ -8,6 +8,7 @@ from jaxcv import models, sanity
 from jaxcv.data.dataset import Dataset
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
+from jaxcv.lbfgs import LBFGS
 from jaxcv.losses import CrossEntropy
 from jaxcv.optimizers import SGD
 from tests import tiny
@@ -38,6 +39,13 @@ def test_what_regularises_is_put_aside(data):
     assert found.holds
     assert found.initial.penalty > 1
     assert "of L2" in found.text()
+
+
+def test_an_optimizer_of_whole_batches_and_clipped_gradients_are_put_aside(data):
+    settings = {"optimizer": LBFGS(), "batch_size": None}
+    assert sanity.check(tiny.with_settings(PLAIN, **settings), data).holds
+    # Adam divides by the gradient's size, but adds 1e-8 to it.
+    assert sanity.check(tiny.with_settings(PLAIN, clip_norm=1e-12), data).overfit.holds
 
 
 class Doubtful(nn.Module):
