@@ -4,7 +4,7 @@ A lone run and a lane of a sweep take the same decisions from the same numbers.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,25 @@ class Best:
     score: float
     params: PyTree
     batch_stats: PyTree
+
+
+def best_epoch(experiment: Experiment, lines: Sequence[Mapping[str, Any]]) -> int:
+    """The epoch, counted from 1, that was the first to reach the best validation score.
+
+    By the lines, not by the best parameters that were kept: those of a part of an epoch count no
+    more once a longer run has gone on inside it.
+
+    Args:
+        experiment: what was trained.
+        lines: of metrics.jsonl, all of them; without validation images the last is the best.
+    """
+    score = experiment.loss.score
+    best: tuple[int, float | None] = (len(lines), None)
+    for epoch, line in enumerate(lines, 1):
+        value = line[f"val_{score.name}"]
+        if value is not None and score.improves(value, best[1]):
+            best = (epoch, value)
+    return best[0]
 
 
 @dataclasses.dataclass(frozen=True)

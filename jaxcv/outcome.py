@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Real
 
 from jaxcv import runtime
-from jaxcv.course import Best
+from jaxcv.course import Best, best_epoch
 from jaxcv.data.dataset import Dataset
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
@@ -109,21 +109,21 @@ def conclude(
     require_finite(test, begun)
     if plain is not None:
         facts[f"test_{score}_plain"] = experiment.loss.metrics(plain)[score]
-    best_epoch = best.epoch if best is not None else begun
-    finished = Finished(
+    marked = best_epoch(experiment, lines)
+    shown = Finished(
         dataset=dataset,
         params=chosen.params,
         predictions=predictions,
         totals=totals,
         metrics=lines,
-        best_epoch=best_epoch,
+        best_epoch=marked,
     )
-    journal.figures(int(state.step), write_figures(workdir.figures, experiment.loss, finished))
+    journal.figures(int(state.step), write_figures(workdir.figures, experiment.loss, shown))
     record = result_record(
         experiment,
         epochs=epochs,
-        best_epoch=best_epoch,
-        validation=lines[(best_epoch if stopping else begun) - 1][f"val_{score}"],
+        best_epoch=marked,
+        validation=lines[(marked if stopping else begun) - 1][f"val_{score}"],
         test=test[score],
         params=state.params,
         sha256=params_sha256(state.params, state.batch_stats),

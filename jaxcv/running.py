@@ -88,7 +88,9 @@ class Run:
         fresh = self.program.initial_state(self.experiment.seed)
         begun = self.saver.restore(fresh)
         state, epoch = self.program.placement.copied(begun.state), begun.epoch
-        self.course = Course(self.experiment, begun.best)
+        # The best may be those of a part of an epoch, inside which this run goes on.
+        kept = begun.best is not None and begun.best.epoch <= epoch
+        self.course = Course(self.experiment, begun.best if kept else None)
         steps = self.program.steps_per_epoch
         if epoch and int(state.step) == min(epoch * steps, self.total_steps):
             report = self.experiment.optimizer.report(state.opt_state)

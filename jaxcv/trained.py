@@ -27,7 +27,8 @@ class Trained:
 
     Attributes:
         experiment: how it was trained.
-        params: the final parameters, or the best ones where early stopping was on.
+        params: the final parameters, or the best ones where early stopping was on: those that the
+            test images were for.
         batch_stats: running statistics that belong to them.
         classes: name of each class.
         multiplier: what a byte is multiplied with, by channel.

@@ -39,7 +39,7 @@ class Workdir:
 
     @property
     def parameters(self) -> Path:
-        """The best parameters of a sweep's trial, which has no checkpoints."""
+        """The parameters of a sweep's trial, which has no checkpoints: those that were tested."""
         return self.path / "parameters.msgpack"
 
     @property

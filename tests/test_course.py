@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from jaxcv import Adam, Experiment, Piecewise, models
-from jaxcv.course import Course, Numbers
+from jaxcv import Adam, Experiment, Piecewise, SparseReconstruction, models
+from jaxcv.course import Course, Numbers, best_epoch
 from jaxcv.errors import Diverged
 
 EXPERIMENT = Experiment(model=models.Softmax(), optimizer=Adam(0.5), epochs=9)
@@ -36,6 +36,19 @@ def test_the_best_is_the_first_of_the_highest():
     best = followed(Course(EXPERIMENT), [3, 6, 5, 6, 2]).best
     assert best is not None
     assert (best.epoch, best.score, best.params) == (2, 0.6, {"w": 2})
+
+
+@pytest.mark.parametrize(
+    ("scores", "epoch"), [([0.3, 0.6, 0.5, 0.6], 2), ([0.1, 0.2], 2), ([None] * 3, 3), ([], 0)]
+)
+def test_the_best_epoch_is_read_off_the_lines(scores, epoch):
+    lines = [{"val_accuracy": score, "val_loss": 1.0} for score in scores]
+    assert best_epoch(EXPERIMENT, lines) == epoch
+
+
+def test_the_best_epoch_of_a_cost_has_the_smallest():
+    experiment = dataclasses.replace(EXPERIMENT, loss=SparseReconstruction())
+    assert best_epoch(experiment, [{"val_cost": cost} for cost in (3.0, 1.0, 2.0)]) == 2
 
 
 def test_parameters_are_copied_only_where_they_are_the_best():

@@ -20,6 +20,7 @@ from jaxcv.fitting import fit
 from jaxcv.losses import CrossEntropy
 from jaxcv.optimizers import SGD, Adam, Momentum
 from jaxcv.results import num_params, params_sha256
+from jaxcv.running import Run
 from jaxcv.schedules import WarmupCosine, WarmupLinear
 from jaxcv.trained import load
 from tests import tiny
@@ -536,6 +537,28 @@ def test_a_run_that_ended_within_an_epoch_is_trained_on(whole, plain, many_chunk
         assert result[name] == expected[name], name
     assert what_counts(tmp_path / "run") == what_counts(whole)
     assert all(line["seconds"] > 0 for line in metrics_of(tmp_path / "run"))
+
+
+def test_what_was_best_within_an_epoch_is_forgotten_where_a_longer_run_goes_on(
+    whole, plain, tmp_path, monkeypatch
+):
+    as_it_is = Run.validated
+
+    def all_right_in_the_end(self, state):
+        perfect = {"loss": np.float32(0), "correct": np.int32(1), "count": np.int32(1)}
+        return perfect if int(state.step) > STEPS else as_it_is(self, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "validated", all_right_in_the_end)
+        short = fit(dataclasses.replace(TINY, epochs=1.45), tmp_path / "run").record
+    assert (short["best_epoch"], short["val_accuracy"]) == (2, 1.0)
+    result = fit(TINY, tmp_path / "run", resume=True).record
+    assert result["best_epoch"] == read_json(whole / "result.json")["best_epoch"]
+    assert what_counts(tmp_path / "run") == what_counts(whole)
+    saved = checkpoints.restore(tmp_path / "run" / "checkpoints")
+    assert saved is not None
+    assert saved.best is not None
+    assert saved.best.score < 1
 
 
 def test_what_was_best_within_an_epoch_stops_no_longer_run(whole, tmp_path):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import PyTree
 
-from jaxcv.course import Course, Numbers
+from jaxcv.course import Course, Numbers, best_epoch
 from jaxcv.data.dataset import Dataset
 from jaxcv.errors import Diverged
 from jaxcv.experiment import Experiment, Views
@@ -27,7 +27,8 @@ class Outcome(NamedTuple):
     Attributes:
         record: the fields of result.json, and `status`: "complete", "pruned" or "diverged".
         lines: of metrics.jsonl.
-        params: the best on the validation images; the last without any, or where it diverged.
+        params: those that the record's scores are of, as in a lone run: the last, or the best where
+            early stopping is on. Where it diverged, the best there were.
         batch_stats: running statistics that belong to them.
         busy: seconds inside compiled programs.
         images: trained on in all epochs.
@@ -136,9 +137,9 @@ class Lane:
         metrics = experiment.loss.metrics(tests[experiment.views])
         self.diverged |= not all(map(math.isfinite, metrics.values()))
         begun = len(self.lines)
-        best_epoch = best.epoch if best is not None else begun
+        marked = best_epoch(experiment, self.lines)
         stopping = experiment.patience is not None and best is not None
-        line = self.lines[(best_epoch if stopping else begun) - 1] if self.lines else {}
+        line = self.lines[(marked if stopping else begun) - 1] if self.lines else {}
         params, batch_stats = self._last()
         plain = {}
         if experiment.views != "plain" and not self.diverged:
@@ -146,7 +147,7 @@ class Lane:
         record = result_record(
             experiment,
             epochs=min(begun, experiment.epochs),
-            best_epoch=best_epoch,
+            best_epoch=marked,
             validation=line.get(f"val_{score}"),
             test=None if self.diverged else metrics[score],
             params=params,
@@ -163,7 +164,9 @@ class Lane:
             **plain,
         )
         record["status"] = self._status()
-        kept = (best.params, best.batch_stats) if best is not None else (params, batch_stats)
+        kept = self.tested()
+        if self.diverged and best is not None:
+            kept = best.params, best.batch_stats
         images = sum(line["seconds"] * line["images_per_second"] for line in self.lines)
         params, batch_stats = jax.device_get(kept)
         return Outcome(record, self.lines, params, batch_stats, facts["busy"], images)

@@ -1,4 +1,4 @@
-"""The files of a trial: its experiment, its lines, its best parameters and, last, its result."""
+"""The files of a trial: its experiment, its lines, its parameters and, last, its result."""
 
 import dataclasses
 import json

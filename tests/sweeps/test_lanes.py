@@ -168,6 +168,24 @@ def test_a_lane_that_stops_early_keeps_its_own(run):
 
 
 @pytest.mark.parametrize("run", [in_turn, functools.partial(together, width=WIDTH)])
+@pytest.mark.parametrize("patience", [None, 2])
+def test_the_parameters_that_are_left_are_those_of_the_scores(run, patience):
+    """Where rates are so large that the last epoch is not the best."""
+    base = dataclasses.replace(KINDS["dense"], optimizer=SGD(1.0), epochs=6, patience=patience)
+    program = prepare(base, DATA)
+    seeds = [dataclasses.replace(base, seed=seed) for seed in range(3)]
+    outcomes = list(run(program, DATA, seeds, lambda: 0))
+    assert any(one.record["best_epoch"] < one.record["epochs"] for one in outcomes)
+    for one in outcomes:
+        ended = params_sha256(one.params, one.batch_stats) == one.record["params_sha256"]
+        assert ended == (patience is None or one.record["best_epoch"] == one.record["epochs"])
+        for split, field in (("validation", "val_accuracy"), ("test", "test_accuracy")):
+            totals = program.evaluate(one.params, one.batch_stats, split)
+            score = base.loss.metrics(jax.device_get(totals))["accuracy"]
+            assert score == one.record[field]
+
+
+@pytest.mark.parametrize("run", [in_turn, functools.partial(together, width=WIDTH)])
 def test_a_signal_stops_between_chunks(run):
     asked = itertools.count()
     with pytest.raises(Stopped):
