@@ -16,17 +16,16 @@ from jaxcv.errors import UserError
 from jaxcv.files import read_bytes, to_json, write_bytes
 
 
-def append_metrics(path: Path, record: Mapping[str, Any], *, durable: bool = False) -> None:
+def append_metrics(path: Path, record: Mapping[str, Any]) -> None:
     """Append a record to a metrics file as one line of JSON.
 
     NaN and the infinities are written as null. A half-written last line, left by a run that was
-    killed while writing, is removed first.
+    killed while writing, is removed first. The line has then left the process: only a crash of the
+    whole machine can lose it.
 
     Args:
         path: metrics.jsonl; made when absent.
         record: field name to scalar.
-        durable: wait until the line is on the disk (fsync); otherwise it has left the process, and
-            only a crash of the whole machine can lose it.
 
     Raises:
         OSError: the disk is full or the place cannot be written.
@@ -36,8 +35,6 @@ def append_metrics(path: Path, record: Mapping[str, Any], *, durable: bool = Fal
         _close_last_line(file)
         file.write(line.encode())
         file.flush()
-        if durable:
-            os.fsync(file.fileno())
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -212,13 +212,13 @@ def _value(name: str, hint: Any, text: str) -> Any:
 
 def _readings(hint: Any, text: str) -> Iterator[Any]:
     if _is_list(hint):
-        inner = typing.get_args(_plain(hint))[0]
-        yield tuple(next(iter(_fitting(inner, part))) for part in text.split())
+        yield tuple(next(_scalars(part)) for part in text.split())
         return
-    yield from _fitting(hint, text)
+    yield from _scalars(text)
 
 
-def _fitting(hint: Any, text: str) -> Iterator[Any]:
+def _scalars(text: str) -> Iterator[Any]:
+    """What a text may mean, the narrowest reading first."""
     if text.lower() == "none":
         yield None
     if text.lower() in ("true", "false"):
