@@ -2,9 +2,11 @@
 
 python experiments/cifar10_94_sweep.py --data cifar10 --seeds 5 [--version muon]
 
-Every other flag is one of cifar10_94.py. Each run has a directory of its own in the workdir; one
-that is finished is not run again, one that was interrupted goes on. Printed are mean and standard
-deviation over the seeds; the picture has the training loss by epoch.
+Every other flag is one of cifar10_94.py. Each run is one of that script's, with checkpoints of its
+own, since half an hour is much to lose (a trial of `jaxcv sweep` would start again), in a directory
+of its own in the workdir; one that is finished is not run again, one that was interrupted goes on.
+Printed are mean and standard deviation over the seeds, with the views and without; the picture has
+the training loss by epoch.
 """
 
 import dataclasses

@@ -1,6 +1,7 @@
 """Two 3×3 convolutions with batch normalisation and max pooling, trained with Adam.
 
-python experiments/cnn_batchnorm.py --data cifar10 --validation 0    # 15 epochs
+python experiments/cnn_batchnorm.py --data cifar10 --validation 0    # ten minutes on two cores
+CIFAR-10 test accuracy 71.02 ± 1.04 % (n = 3)
 """
 
 from jaxcv import Adam, Experiment, main, models

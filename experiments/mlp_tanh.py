@@ -1,7 +1,7 @@
 """One hidden layer of 512 tanh units, trained with Adam.
 
-python experiments/mlp_tanh.py --data cifar10    # 30 epochs, five minutes on two cores
-CIFAR-10 test accuracy 49.36 % (n = 1; 45,000 training images), 49.69 % (n = 1; all 50,000)
+python experiments/mlp_tanh.py --data cifar10 --validation 0    # five minutes on two cores
+CIFAR-10 test accuracy 49.80 ± 0.15 % (n = 2)
 """
 
 from jaxcv import Adam, Experiment, main, models

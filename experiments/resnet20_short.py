@@ -1,9 +1,10 @@
 """ResNet-20 in 40 epochs: Muon, a rate that falls linearly to nothing, label smoothing.
 
-python experiments/resnet20_short.py --data cifar10 --validation 0
+python experiments/resnet20_short.py --data cifar10 --validation 0    # 90 minutes on two cores
+CIFAR-10 test accuracy 91.85 % (n = 1)
 
-It reaches 91.85 % (n = 1); the paper, in 164 epochs, 91.25 %. resnet20.py has the 150 epochs of the
-CNN exercise.
+The paper (He et al. 2015, table 6) reaches 91.25 % in 164 epochs. resnet20.py has the 150 epochs of
+the CNN exercise.
 """
 
 from jaxcv import (

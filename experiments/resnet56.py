@@ -1,6 +1,7 @@
 """ResNet-56 with the schedule of the CNN exercise: Adam, two drops of the rate, 150 epochs.
 
-python experiments/resnet56.py --data cifar10 --validation 0
+python experiments/resnet56.py --data cifar10 --validation 0    # 150 epochs
+CIFAR-10 test accuracy 71.04 % (n = 1; 3 epochs)
 
 The exercise states about 92 % after one to two hours on a GPU, the paper (He et al. 2015, table 6)
 93.03 %.

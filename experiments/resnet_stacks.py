@@ -1,6 +1,7 @@
 """The residual network of the PyTorch exercise: momentum, multi-step rate, early stopping.
 
 python experiments/resnet_stacks.py --data cifar10    # 200 epochs at most
+CIFAR-10 test accuracy 47.25 % (n = 1; 3 epochs)
 
 The exercise prints a validation accuracy of about 93.2 % near the end and 92.13 % on the test
 images. Its learning rate falls at epochs that its listing cuts off; here at half and at three

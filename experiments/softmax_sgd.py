@@ -1,7 +1,7 @@
 """Softmax regression trained with stochastic gradient descent.
 
-python experiments/softmax_sgd.py --data cifar10    # 30 epochs, half a minute on two cores
-CIFAR-10 test accuracy 40.87 ± 0.17 % (n = 3; 45,000 training images)
+python experiments/softmax_sgd.py --data cifar10 --validation 0    # half a minute on two cores
+CIFAR-10 test accuracy 40.92 ± 0.08 % (n = 3)
 """
 
 from jaxcv import SGD, Experiment, main, models

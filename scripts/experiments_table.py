@@ -27,7 +27,7 @@ class Row:
         printed: what the source document prints.
         keras: test accuracy of Keras 3.15 on TensorFlow with these settings, one seed.
         paper: what the network's paper states.
-        long: run only when it is named: hours on two cores.
+        long: run only when it is named: more than an hour on two cores.
     """
 
     flags: tuple[str, ...] = ALL
@@ -53,7 +53,7 @@ ROWS: dict[str, Row] = {
     "conv_pool": Row(NOTEBOOK, printed="49.9 (validation)"),
     "challenge": Row(NOTEBOOK, printed="67.1, 69.4 at best (validation)"),
     "resnet9": Row(NOTEBOOK, printed="70 asked for (validation)"),
-    "resnet20_short": Row(paper="91.25 (164 epochs)"),
+    "resnet20_short": Row(paper="91.25 (164 epochs)", long=True),
     "resnet20": Row(paper="91.25 (164 epochs)", long=True),
     "resnet56": Row(
         (*ALL, *_BRIEF),
@@ -62,7 +62,7 @@ ROWS: dict[str, Row] = {
         paper="93.03 (164 epochs)",
         long=True,
     ),
-    "cifar10_94": Row((), paper="94 (9.9 epochs)", long=True),
+    "cifar10_94": Row((), paper="94 (9.9 epochs)"),
     "resnet_stacks": Row(_BRIEF, full_epochs=200, printed="92.13", long=True),
     "densenet": Row(
         (*ALL, *_BRIEF),
@@ -117,8 +117,8 @@ def table(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
                 f"{epochs} of {row.full_epochs}" if row.full_epochs else epochs,
                 f"{found[0]['num_params']:,}",
                 str(len(found)),
-                _percent(record["test_accuracy"] for record in found),
-                _percent(record["val_accuracy"] for record in found),
+                percent(record["test_accuracy"] for record in found),
+                percent(record["val_accuracy"] for record in found),
                 f"{max(record['images_per_second'] or 0 for record in found):,.0f}",
             )
         else:
@@ -129,7 +129,7 @@ def table(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     return text + (f"\nMeasured with {'; '.join(machines)}.\n" if machines else "")
 
 
-def _percent(values: Iterable[float | None]) -> str:
+def percent(values: Iterable[float | None]) -> str:
     """Mean and sample standard deviation in percent; nothing where no images were held out."""
     known = [100 * value for value in values if value is not None]
     if not known:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flax import linen as nn
 
 from jaxcv import runtime
 from jaxcv.errors import UserError
-from jaxcv.files import write_json
+from jaxcv.files import read_json, write_json
+from jaxcv.models import network
 
 ROOT = Path(__file__).parents[1]
 SCRIPT: Any = runpy.run_path(str(ROOT / "scripts" / "reproduce.py"))
@@ -38,9 +40,31 @@ def record(**changes: Any) -> dict[str, Any]:
 def test_every_row_has_its_script_and_every_network_of_the_first_table_its_row():
     for name in ROWS:
         assert (ROOT / "experiments" / f"{name}.py").is_file()
+        assert isinstance(network(name), nn.Module)  # as `jaxcv inspect` knows it
     first = {"softmax_sgd", "softmax_adam", "mlp_tanh", "mlp_relu", "cnn", "cnn_batchnorm",
              "cnn_strides", "cnn_global_pool", "resnet20"}  # fmt: skip
     assert first <= set(ROWS)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_page_says_what_the_results_say(name):
+    """A script's docstring, README's table and the table of all experiments."""
+    paths = sorted((ROOT / "experiments" / "results").glob(f"{name}_seed*.json"))
+    found = [read_json(path) for path in paths]
+    text = (ROOT / "experiments" / f"{name}.py").read_text(encoding="utf-8")
+    claim = re.search(r"^CIFAR-10 test accuracy .*$", text, re.MULTILINE)
+    if not found:
+        assert claim is None
+        return
+    accuracy = TABLE["percent"](record["test_accuracy"] for record in found)
+    short = f"; {found[0]['epochs']} epochs" if ROWS[name].full_epochs else ""
+    assert claim is not None
+    assert claim[0] == f"CIFAR-10 test accuracy {accuracy} % (n = {len(found)}{short})"
+    everything = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
+    assert line(everything, name)[3:5] == [str(len(found)), accuracy]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    if f"\n| `{name}` | " in readme:
+        assert line(readme, name)[-1] == f"{accuracy} % ({len(found)})"
 
 
 def line(text: str, name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The networks of the experiments by name, with their settings: what `jaxcv inspect` knows."""
+"""The classifiers of the experiments by name, with their settings: what `jaxcv inspect` knows."""
 
 import difflib
 import re
@@ -40,6 +40,7 @@ NETWORKS: Mapping[str, nn.Module] = MappingProxyType(
         "resnet9": ResNet9(),
         "resnet_stacks": ResNetStacks(blocks=10),
         "cifar10_94": Speedrun(logit_scale=1 / 256, unit_head=True),
+        "resnet20_short": ResNet(depth=20),
         "densenet": DenseNet(depth=22, growth=12),
     }
 )
