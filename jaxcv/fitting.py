@@ -59,7 +59,8 @@ def fit(
         resume: go on from the newest checkpoint; where there is none, start.
         verify: before the first training on a backend, let it prove that it computes rightly
             (`jaxcv.verification.quick`).
-        checkpoint_minutes: between two checkpoints inside an epoch; each epoch's end has one, too.
+        checkpoint_minutes: between two checkpoints inside an epoch; its end has one, too, unless
+            the last is younger than a second.
         devices: how many share each batch; "all" that there are. The run's numbers differ by no
             more than the order of sums makes them.
         signalled: asked between chunks for a signal's number; at the first that is not 0 the

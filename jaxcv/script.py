@@ -25,7 +25,8 @@ class RunFlags:
     Attributes:
         workdir: where the run leaves its files; default runs/NAME
         resume: go on from the newest checkpoint of the workdir
-        checkpoint_minutes: between two checkpoints inside an epoch; each epoch's end has one, too
+        checkpoint_minutes: between two checkpoints inside an epoch; its end has one, too, unless
+            the last is younger than a second
         devices: how many devices share each batch; all: those that there are
         verify: before the first training on a backend, check that it computes what it should
         sanity: instead of training, check the initial loss and overfit 100 training images

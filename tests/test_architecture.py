@@ -3,6 +3,7 @@
 import ast
 import gc
 import graphlib
+import re
 import types
 from pathlib import Path
 
@@ -171,6 +172,34 @@ def test_a_help_text_imports_no_optax_and_no_loop(name):
             if imported in MODULES and imported not in seen and imported != "jaxcv":
                 seen.add(imported)
                 todo.append(imported)
+
+
+def mapped() -> dict[str, int]:
+    """The line of README's map for each module and package directly in jaxcv."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = text.split("\njaxcv/\n")[1].split("\nexperiments/ ")[0].splitlines()
+    found = {}
+    for number, line in enumerate(lines):
+        if not line.startswith("   "):  # else it goes on with the one above
+            names = re.match(r"  ((?:\w+(?:\.py|/) )+)", line)
+            assert names, line
+            found |= dict.fromkeys(re.findall(r"\w+(?=\.py|/)", names[1]), number)
+    return found
+
+
+def test_the_map_has_every_module_and_nothing_else():
+    direct = {name.split(".")[1] for name in MODULES if "." in name} - {"__main__"}
+    assert set(mapped()) == direct
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n not in ("jaxcv", "jaxcv.__main__")])
+def test_each_imports_only_what_stands_above_it_in_the_map(name):
+    """Whenever it does."""
+    line, mine = mapped(), name.split(".")[1]
+    for imported in imports(MODULES[name]):
+        if imported in MODULES and imported != "jaxcv":
+            other = imported.split(".")[1]
+            assert other == mine or line[other] <= line[mine], imported
 
 
 def test_no_module_imports_itself_in_a_circle():
