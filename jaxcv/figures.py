@@ -25,7 +25,7 @@ _PAIRS = 12
 
 
 @dataclasses.dataclass(frozen=True)
-class Finished:
+class Pictured:
     """What a run has come to, on the host.
 
     Attributes:
@@ -61,7 +61,7 @@ def first_kernel(params: PyTree, image_shape: Sequence[int]) -> Array | np.ndarr
 
 
 @functools.singledispatch
-def pictures(loss: Loss, finished: Finished) -> dict[str, "Figure"]:
+def pictures(loss: Loss, finished: Pictured) -> dict[str, "Figure"]:
     """The figures that a loss has beside the curves, by name; register those of a new one."""
     kernel = first_kernel(finished.params, finished.dataset.image_shape)
     if kernel is None:
@@ -70,7 +70,7 @@ def pictures(loss: Loss, finished: Finished) -> dict[str, "Figure"]:
 
 
 @pictures.register(CrossEntropy)
-def _classification(loss: CrossEntropy, finished: Finished) -> dict[str, "Figure"]:
+def _classification(loss: CrossEntropy, finished: Pictured) -> dict[str, "Figure"]:
     """Predictions, the confusion matrix, and the weights as filters or templates."""
     dataset, probabilities = finished.dataset, finished.predictions
     labels = dataset.labels[dataset.test]
@@ -97,7 +97,7 @@ def _classification(loss: CrossEntropy, finished: Finished) -> dict[str, "Figure
 
 
 @pictures.register(SparseReconstruction)
-def _autoencoding(loss: SparseReconstruction, finished: Finished) -> dict[str, "Figure"]:
+def _autoencoding(loss: SparseReconstruction, finished: Pictured) -> dict[str, "Figure"]:
     """Features, images beside what was made of them, the terms of the cost, activations."""
     dataset = finished.dataset
     count = min(_PAIRS, len(dataset.test))
@@ -119,7 +119,7 @@ def _autoencoding(loss: SparseReconstruction, finished: Finished) -> dict[str, "
     return figures
 
 
-def write_figures(directory: Path, loss: Loss, finished: Finished) -> list[Path]:
+def write_figures(directory: Path, loss: Loss, finished: Pictured) -> list[Path]:
     """Draws the curves and what the loss has beside them.
 
     Args:

@@ -12,7 +12,7 @@ from jaxcv.course import Best, best_epoch
 from jaxcv.data.dataset import Dataset
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
-from jaxcv.figures import Finished, write_figures
+from jaxcv.figures import Pictured, write_figures
 from jaxcv.files import remove_leftovers, write_json
 from jaxcv.journal import Journal
 from jaxcv.locks import locked
@@ -110,7 +110,7 @@ def conclude(
     if plain is not None:
         facts[f"test_{score}_plain"] = experiment.loss.metrics(plain)[score]
     marked = best_epoch(experiment, lines)
-    shown = Finished(
+    shown = Pictured(
         dataset=dataset,
         params=chosen.params,
         predictions=predictions,

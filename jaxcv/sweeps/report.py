@@ -9,8 +9,7 @@ import numpy as np
 
 from jaxcv import pages, parameters, plots, runtime
 from jaxcv.errors import UserError
-from jaxcv.figures import Finished as Pictured
-from jaxcv.figures import first_kernel, write_figures
+from jaxcv.figures import Pictured, first_kernel, write_figures
 from jaxcv.files import write_bytes
 from jaxcv.locks import locked
 from jaxcv.metrics import Score

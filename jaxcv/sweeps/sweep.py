@@ -25,7 +25,7 @@ from jaxcv.sweeps.report import write_report
 from jaxcv.sweeps.results import Summary, best_of, ranked_by, summaries
 from jaxcv.sweeps.search import Rounds, Strategy, Told, extremes
 from jaxcv.sweeps.study import Study, default_url
-from jaxcv.sweeps.table import Standing, named
+from jaxcv.sweeps.table import Tally, named
 from jaxcv.sweeps.trainer import LaneMode, Trainer
 from jaxcv.sweeps.trials import Trial, trials_of
 
@@ -216,24 +216,24 @@ class _Sweep:
         """Round after round, the first of which has been asked for, to the last trial."""
         number, each = 0, len(self.plan.seeds)
         with (
-            Standing(self.plan.total, self.score) as standing,
+            Tally(self.plan.total, self.score) as tally,
             Recorder(self.path, self.study, self.facts) as recorder,
         ):
             while configurations:
                 trials = trials_of(self.plan.experiment, configurations, self.plan.seeds, number)
                 number += len(trials)
-                self.train(trials, standing, recorder)
+                self.train(trials, tally, recorder)
                 found = [self.finished[trial.number] for trial in trials]
                 rounds.tell([told(found[i : i + each]) for i in range(0, len(found), each)])
                 configurations = rounds.next()
-        return self.conclude(standing.trained > 0)
+        return self.conclude(tally.trained > 0)
 
     @property
     def facts(self) -> dict[str, Any]:
         """What results.json says of the sweep itself."""
         return {"experiment": self.plan.experiment.name, "score": self.score.name}
 
-    def train(self, trials: Sequence[Trial], standing: Standing, recorder: Recorder) -> None:
+    def train(self, trials: Sequence[Trial], tally: Tally, recorder: Recorder) -> None:
         """Trains those of a round's trials that are not done.
 
         Raises:
@@ -241,7 +241,7 @@ class _Sweep:
         """
         done = [one for trial in trials if (one := records.read(self.path, trial)) is not None]
         self.finished |= {one.trial.number: one for one in done}
-        standing.found(done)
+        tally.found(done)
         recorder.found(done)
         if len(done) < len(trials):
             # The page of fewer trials: a start that is killed before its own would leave it.
@@ -252,7 +252,7 @@ class _Sweep:
                 workdir = records.workdir_of(self.path, trial.number)
                 one = Finished(trial, workdir, outcome.record)
                 self.finished[trial.number] = one
-                standing.after(one, outcome.images)
+                tally.after(one, outcome.images)
         except Stopped:
             count = len(self.finished)
             raise Interrupted(

@@ -21,7 +21,7 @@ _MOST_LINES = 100
 _SHOWN = 5
 
 
-class Standing:
+class Tally:
     """Reports trials as they end: how many are done, the best, images a second, time left.
 
     Args:
@@ -37,7 +37,7 @@ class Standing:
         self._images = 0.0
         self._live: Live | None = None
 
-    def __enter__(self) -> "Standing":
+    def __enter__(self) -> "Tally":
         if sys.stdout.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown"):
             from rich.live import Live
 

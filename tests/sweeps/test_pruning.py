@@ -24,7 +24,7 @@ from jaxcv.sweeps.records import Finished, workdir_of
 from jaxcv.sweeps.search import Rounds, Search, Told
 from jaxcv.sweeps.study import default_url
 from jaxcv.sweeps.sweep import sweep
-from jaxcv.sweeps.table import Standing
+from jaxcv.sweeps.table import Tally
 from jaxcv.sweeps.trainer import Trainer
 from jaxcv.sweeps.trials import Trial
 
@@ -229,10 +229,10 @@ def test_a_search_learns_that_a_trial_was_pruned():
 
 
 def test_the_standing_counts_the_pruned(capsys):
-    with Standing(2, TINY.loss.score) as standing:
+    with Tally(2, TINY.loss.score) as tally:
         trial = Trial(0, {"l2": 0.0}, TINY)
         record = {"status": "pruned", "val_accuracy": 0.25, "epochs": 2}
-        standing.after(Finished(trial, workdir_of(Path("x"), 0), record), 10.0)
+        tally.after(Finished(trial, workdir_of(Path("x"), 0), record), 10.0)
     out = capsys.readouterr().out
     assert "accuracy 0.2500, pruned after epoch 2" in out
     assert "1 pruned" in out
