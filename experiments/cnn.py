@@ -1,6 +1,6 @@
 """Two 3×3 convolutions with max pooling, trained with Adam.
 
-python experiments/cnn.py --data cifar10 --validation 0    # 15 epochs, nine minutes on two cores
+python experiments/cnn.py --data cifar10 --validation 0    # 15 epochs, 13 minutes on one core
 CIFAR-10 test accuracy 71.68 % (n = 1)
 """
 

@@ -1,12 +1,14 @@
 """Scripts that train several experiments and show them together."""
 
 import dataclasses
+import itertools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxcv import pages
+from jaxcv.errors import UserError
 from jaxcv.exits import exits
 from jaxcv.experiment import Experiment, flat_settings, replace_settings
 from jaxcv.files import write_bytes
@@ -26,7 +28,8 @@ def compare(
     """A comparing script's whole program: flags, one run after another, what they show together.
 
     The flags are those of the first experiment. What the command line names holds for each
-    experiment that has such a setting. Each run has a directory in the workdir, by its name; one
+    experiment that has such a setting; where that leaves no difference between two of them, it is
+    refused. Each run has a directory in the workdir, by its name; one
     that is finished is not run again.
 
     Args:
@@ -43,10 +46,12 @@ def compare(
         parsed, flags = parse_experiment(first, arguments, path.name, text, RunFlags)
         changed = given(parsed, arguments)
         workdir = Path(flags.workdir or f"runs/{path.stem}")
+        asked = {name: applied(it, changed) for name, it in experiments.items()}
+        require_different(experiments, asked)
         runs = {}
-        for name, experiment in experiments.items():
+        for name, experiment in asked.items():
             print(f"--- {name}")
-            it = dataclasses.replace(applied(experiment, changed), name=f"{path.stem}-{name}")
+            it = dataclasses.replace(experiment, name=f"{path.stem}-{name}")
             runs[name] = run(it, dataclasses.replace(flags, workdir=str(workdir / name)))
         if goes_on():
             then(workdir, runs)
@@ -69,6 +74,22 @@ def applied(experiment: Experiment, changed: Mapping[tuple[str, str], object]) -
     """The experiment with those of the changes that it has a setting for."""
     mine = {(path, name) for path, name, _, _ in flat_settings(experiment)}
     return replace_settings(experiment, {k: v for k, v in changed.items() if k in mine})
+
+
+def require_different(before: Mapping[str, Experiment], after: Mapping[str, Experiment]) -> None:
+    """Refuses flags that make one run of two.
+
+    Raises:
+        UserError: they name all that two of the experiments differ in.
+    """
+    for one, other in itertools.combinations(before, 2):
+        if before[one] != before[other] and after[one] == after[other]:
+            pairs = zip(flat_settings(before[one]), flat_settings(before[other]), strict=True)
+            flags = [f"--{a[1].replace('_', '-')}" for a, b in pairs if a[2] != b[2]]
+            raise UserError(
+                f"{one!r} and {other!r} differ in {', '.join(flags)} alone, which this script "
+                "chooses itself: leave it out"
+            )
 
 
 def write_page(

@@ -88,7 +88,8 @@ class Run:
         fresh = self.program.initial_state(self.experiment.seed)
         begun = self.saver.restore(fresh)
         state, epoch = self.program.placement.copied(begun.state), begun.epoch
-        # The best may be those of a part of an epoch, inside which this run goes on.
+        # The best may be those of a part of an epoch, inside which this run goes on. Earlier ones
+        # are gone then: only patience reads them, and with it no such run goes on (`is_longer`).
         kept = begun.best is not None and begun.best.epoch <= epoch
         self.course = Course(self.experiment, begun.best if kept else None)
         steps = self.program.steps_per_epoch

@@ -121,7 +121,7 @@ def check(experiment: Experiment, dataset: Dataset) -> Sanity:
 
     Args:
         experiment: any with a cross-entropy; its regularisation (augmentation, dropout, L2, label
-            smoothing), optimizer and schedule are put aside for the overfitting.
+            smoothing), optimizer, clipping and schedule are put aside for the overfitting.
         dataset: what it is to be trained on.
 
     Raises:

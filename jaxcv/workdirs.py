@@ -39,7 +39,10 @@ class Workdir:
 
     @property
     def parameters(self) -> Path:
-        """The parameters of a sweep's trial, which has no checkpoints: those that were tested."""
+        """The parameters of a sweep's trial, which has no checkpoints: those that were tested.
+
+        Where it diverged, the best there were.
+        """
         return self.path / "parameters.msgpack"
 
     @property

@@ -27,7 +27,7 @@ class Row:
         printed: what the source document prints.
         keras: test accuracy of Keras 3.15 on TensorFlow with these settings, one seed.
         paper: what the network's paper states.
-        long: run only when it is named: more than an hour on two cores.
+        long: most of an hour or hours: run only when it is named.
     """
 
     flags: tuple[str, ...] = ALL

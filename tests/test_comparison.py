@@ -1,5 +1,6 @@
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -34,12 +35,12 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outcome, "write_report", lambda workdir: workdir / "report.html")
 
 
-def compared(*arguments: str) -> list[dict]:
+def compared(*arguments: str, variants: Mapping[str, Experiment] = VARIANTS) -> list[dict]:
     """The experiments that were run, as they were saved."""
     seen: list[Runs] = []
-    compare(VARIANTS, lambda workdir, runs: seen.append(runs), ["--no-verify", *arguments])
+    compare(variants, lambda workdir, runs: seen.append(runs), ["--no-verify", *arguments])
     (runs,) = seen
-    assert list(runs) == ["first", "second"]
+    assert list(runs) == list(variants)
     return [
         json.loads((result.workdir / "experiment.json").read_text()) for result in runs.values()
     ]
@@ -67,3 +68,17 @@ def test_what_one_of_them_does_not_have_is_left_out(plain):
     assert "features" not in second["model"]
     assert [one["loss"]["label_smoothing"] for one in (first, second)] == [0.1, 0.1]
     assert (first["batch_size"], second["batch_size"]) == (64, 32)
+
+
+def test_a_flag_that_leaves_no_difference_is_one_line(capsys):
+    rates = {
+        f"rate {rate}": Experiment(model=Softmax(), optimizer=SGD(rate)) for rate in (0.1, 1.0)
+    }
+    with pytest.raises(SystemExit) as end:
+        compared("--learning-rate", "0.1", variants=rates)
+    assert end.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "which.py: 'rate 0.1' and 'rate 1.0' differ in --learning-rate alone, which this script "
+        "chooses itself: leave it out"
+    ]
+    assert not Path("runs").exists()

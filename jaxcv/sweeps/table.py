@@ -67,7 +67,7 @@ class Tally:
         if self._live is not None:
             self._live.update(self._table())
         elif done == self._total or done % math.ceil(self._total / _MOST_LINES) == 0:
-            print(f"trial {one.trial.number}  {self._told(one)}  {self._standing()}", flush=True)
+            print(f"trial {one.trial.number}  {self._told(one)}  {self._line()}", flush=True)
 
     def _told(self, one: Finished) -> str:
         score = "diverged" if one.reached is None else f"{self._score.name} {one.reached:.4f}"
@@ -76,7 +76,7 @@ class Tally:
         varied = named(one.trial.configuration)
         return f"{varied}  seed {one.trial.experiment.seed}  {score}".strip()
 
-    def _standing(self) -> str:
+    def _line(self) -> str:
         done, seconds = len(self._finished), time.monotonic() - self._start
         parts = [f"{done}/{self._total} done"]
         for what in ("pruned", "diverged"):
@@ -94,7 +94,7 @@ class Tally:
     def _table(self) -> "Table":
         from rich.table import Table
 
-        table = Table(caption=self._standing(), caption_justify="left", box=None)
+        table = Table(caption=self._line(), caption_justify="left", box=None)
         for column in ("trial", "varied", "seed", self._score.name):
             table.add_column(column, justify="left" if column == "varied" else "right")
         ranked = sorted(

@@ -24,11 +24,12 @@ from jaxcv import (
     models,
     training,
 )
+from jaxcv.course import Numbers
 from jaxcv.programs import Program, prepare
 from jaxcv.results import params_sha256
 from jaxcv.sweeps import trainer
 from jaxcv.sweeps.in_turn import in_turn
-from jaxcv.sweeps.lanes import Stopped
+from jaxcv.sweeps.lanes import Lane, Stopped
 from jaxcv.sweeps.together import together
 from jaxcv.sweeps.trials import Trial
 from tests import tiny
@@ -147,6 +148,22 @@ def test_a_lane_that_diverges_touches_no_other(run):
     assert [first.record["status"], last.record["status"]] == ["complete", "complete"]
     for one, other in zip(without, (first, last), strict=True):
         assert one.record["params_sha256"] == other.record["params_sha256"]
+
+
+def test_a_lane_that_diverges_leaves_the_best_there_were():
+    lane = Lane(KINDS["dense"], DATA, lambda epoch, score, over: False)
+    good, bad = (
+        {"loss": np.float32(loss), "correct": np.int32(3), "count": np.int32(9)}
+        for loss in (9.0, np.nan)
+    )
+    lane.after(Numbers(1, 4, good, good, {}, 1.0, 36), 4, lambda: ({"w": np.ones(2)}, {}))
+    lane.after(Numbers(2, 8, bad, good, {}, 1.0, 36), 4, lambda: ({"w": np.full(2, np.nan)}, {}))
+    facts = {"compile_seconds": 0.0, "seconds": 2.0, "busy": 2.0}
+    outcome = lane.outcome({"plain": bad}, **facts)
+    assert lane.over
+    assert outcome.record["status"] == "diverged"
+    assert outcome.record["epochs"] == len(outcome.lines) == 1
+    assert np.array_equal(outcome.params["w"], np.ones(2))
 
 
 @pytest.mark.parametrize("run", [in_turn, functools.partial(together, width=WIDTH)])

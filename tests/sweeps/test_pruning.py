@@ -228,7 +228,7 @@ def test_a_search_learns_that_a_trial_was_pruned():
     assert math.isclose(late(lambda rate: False), late(lambda rate: False))
 
 
-def test_the_standing_counts_the_pruned(capsys):
+def test_the_tally_counts_the_pruned(capsys):
     with Tally(2, TINY.loss.score) as tally:
         trial = Trial(0, {"l2": 0.0}, TINY)
         record = {"status": "pruned", "val_accuracy": 0.25, "epochs": 2}
