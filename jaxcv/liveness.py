@@ -34,9 +34,13 @@ class Watch:
     def __init__(self, connections: Sequence[socket.socket], lost: Callable[[], None]):
         self._connections, self._lost = connections, lost
         self._parted = threading.Event()
-        for connection in connections:
+        self._threads = [
+            threading.Thread(target=self._wait, args=(connection,), daemon=True)
+            for connection in connections
+        ]
+        for connection, thread in zip(connections, self._threads, strict=True):
             _keep_alive(connection)
-            threading.Thread(target=self._wait, args=(connection,), daemon=True).start()
+            thread.start()
         atexit.register(self.part)
 
     def part(self) -> None:
@@ -47,10 +51,25 @@ class Watch:
                 with contextlib.suppress(OSError):
                     connection.sendall(_FAREWELL)
 
+    def close(self) -> None:
+        """Lets the others see that this process is gone."""
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)  # close alone would not wake the thread
+            connection.close()
+
+    def alone(self, seconds: float) -> None:
+        """Waits until the others are gone, at most so many seconds."""
+        deadline = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(deadline - time.monotonic(), 0))
+
     def _wait(self, connection: socket.socket) -> None:
         told = b""
         with contextlib.suppress(OSError):
             told = connection.recv(1)
+            if told == _FAREWELL:
+                connection.recv(1)  # returns when it is gone
         if told != _FAREWELL and not self._parted.wait(_GRACE):
             self._lost()
 

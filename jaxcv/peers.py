@@ -4,6 +4,7 @@ They are told of each other by the environment: JAX_COORDINATOR_ADDRESS (address
 0), JAX_NUM_PROCESSES and JAX_PROCESS_ID; under Slurm or Open MPI the address alone is enough.
 """
 
+import atexit
 import contextlib
 import functools
 import os
@@ -22,6 +23,8 @@ _SECONDS = 60
 # After which jaxlib counts a silent process as dead and aborts the others: later than
 # `jaxcv.liveness` notices.
 _HEARTBEAT = 600
+# For the others to leave the coordination service after all have agreed to.
+_LAST_SECONDS = 10.0
 # Exit statuses from here on are those of signals.
 _SIGNALLED = 128
 _ENDED = "another process of this run has ended; start all of them again with --resume"
@@ -84,6 +87,8 @@ def join() -> None:
         raise UserError(
             f"the processes of {_ADDRESS}={address} cannot connect to the first: {error}"
         ) from None
+    # Before JAX does, which would not wait for the others.
+    atexit.register(part)
 
 
 def several() -> bool:
@@ -105,10 +110,18 @@ def require_alone(what: str) -> None:
 def part() -> None:
     """Takes leave of the others, as soon as all do: what follows is each one's own."""
     import jax
+    from jax._src import distributed
 
     if several():
-        _watch().part()
+        watch, state = _watch(), distributed.global_state
+        service, state.service = state.service, None
+        watch.part()
         jax.distributed.shutdown()
+        if service is not None:
+            # Whose client still listens to the service when it goes is aborted by jaxlib.
+            watch.alone(_LAST_SECONDS)
+            service.shutdown()
+        watch.close()
 
 
 def leave(status: int) -> None:

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 
 import pytest
 
@@ -52,6 +53,28 @@ def test_who_has_parted_misses_nobody(pair):
     theirs.close()
     watch.part()
     assert not noticed.wait(0.5)
+
+
+def test_the_last_waits_until_the_others_are_gone(pair):
+    connection, theirs = pair
+    watch, leaving = (Watch([end], pytest.fail) for end in (connection, theirs))
+    waited = threading.Thread(target=watch.alone, args=(10,))
+    watch.part()
+    leaving.part()
+    waited.start()
+    waited.join(0.3)
+    assert waited.is_alive()  # a farewell is not enough
+    leaving.close()
+    waited.join(5)
+    assert not waited.is_alive()
+
+
+def test_the_last_does_not_wait_for_ever(pair):
+    watch = Watch([pair[0]], pytest.fail)
+    start = time.monotonic()
+    watch.alone(0.2)
+    assert 0.2 <= time.monotonic() - start < 5
+    watch.part()
 
 
 def test_all_find_the_first_and_a_stranger_does_not():

@@ -4,6 +4,7 @@ import types
 
 import jax
 import pytest
+from jax._src import distributed
 
 from jaxcv import peers, script
 from jaxcv.errors import UserError
@@ -68,13 +69,20 @@ def test_what_jaxlib_calls_is_as_it_was_after_a_failure(monkeypatch):
 @pytest.mark.parametrize("process", [0, 1])
 def test_the_first_process_alone_goes_on_to_what_follows_training(joined, monkeypatch, process):
     parted, followed = [], []
-    watch = types.SimpleNamespace(part=lambda: parted.append("told"))
+    watch = types.SimpleNamespace(
+        part=lambda: parted.append("told"),
+        alone=lambda seconds: parted.append("waited"),
+        close=lambda: parted.append("gone"),
+    )
+    service = types.SimpleNamespace(shutdown=lambda: parted.append("ended"))
+    monkeypatch.setattr(distributed.global_state, "service", None if process else service)
     monkeypatch.setattr(peers, "_watch", lambda: watch)
     monkeypatch.setattr(jax.distributed, "shutdown", lambda: parted.append("left"))
     monkeypatch.setattr(jax, "process_index", lambda: process)
     monkeypatch.setattr(script, "run", lambda experiment, flags: experiment.name)
     script.main(Experiment(model=Softmax(), optimizer=SGD(), name="it"), [], followed.append)
-    assert parted == ["told", "left"]
+    # The service ends when nobody listens to it any more.
+    assert parted == ["told", "left", *([] if process else ["waited", "ended"]), "gone"]
     assert followed == ([] if process else ["it"])
 
 
