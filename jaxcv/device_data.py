@@ -71,8 +71,12 @@ def place(dataset: Dataset, experiment: Experiment) -> DeviceData:
 
 
 def facts(dataset: Dataset, data: DeviceData) -> dict[str, Any]:
-    """What a trained network must be told of its data: their shape, classes and normalisation."""
+    """What a trained network must be told of its data: their shape, classes and normalisation.
+
+    And which they were, so that no run goes on with others.
+    """
     return {
+        "digest": dataset.digest,
         "image_shape": dataset.image_shape,
         "classes": dataset.classes,
         # Of any pixel: they are the same at each.

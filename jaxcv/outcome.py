@@ -133,6 +133,8 @@ def conclude(
         ),
         **facts,
     )
+    # One that was made while the run went on would stay if this one is killed before its own.
+    workdir.report.unlink(missing_ok=True)
     write_json(workdir.result, record)
     write_report(workdir.path)
     return record

@@ -187,6 +187,11 @@ class Saver:
                 f"the checkpoint in {self.directory} was made with {other}; other versions "
                 "compute other bits: go on with those, or start afresh in another --workdir"
             )
+        if saved.facts.get("digest") != self.facts.get("digest"):
+            raise UserError(
+                f"the checkpoint in {self.directory} is of a run on other images than those that "
+                "were found now; say with --data-dir where they are, or choose another --workdir"
+            )
         state = checkpoints.as_state(saved.state, fresh)
         best = checkpoints.as_best(saved.best, fresh)
         return Standing(state, saved.epoch, saved.seconds, best)

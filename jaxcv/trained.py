@@ -64,7 +64,8 @@ class Trained:
     ) -> dict[str, Array]:
         """The network's named activations (`jaxcv.models.intermediates`), outputs last."""
         variables = {"params": self.params, "batch_stats": self.batch_stats}
-        return intermediates(self.experiment.model, variables, self._pixels(images))
+        with jax.enable_x64(self.experiment.precision == "float64"):
+            return intermediates(self.experiment.model, variables, self._pixels(images))
 
     def _outputs(self, pixels: Float[Array, "batch height width channels"]) -> PyTree:
         return self._forward(self.params, self.batch_stats, pixels)

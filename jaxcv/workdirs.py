@@ -51,6 +51,11 @@ class Workdir:
         return self.path / "figures"
 
     @property
+    def report(self) -> Path:
+        """The page, made when the result is there."""
+        return self.path / "report.html"
+
+    @property
     def result(self) -> Path:
         """Written last: a workdir that has it is finished."""
         return self.path / "result.json"
@@ -91,6 +96,11 @@ class Workdir:
             )
         if self.result.exists() and not more:
             return "finished"
+        if self.parameters.exists():  # and no checkpoint
+            raise UserError(
+                f"{self.path} holds a trial of a sweep, which cannot be trained on; choose another "
+                "--workdir"
+            )
         if not resume:
             raise UserError(
                 f"{self.path} holds an unfinished run; add --resume to go on with it, "
@@ -123,6 +133,7 @@ class Workdir:
         for directory in (self.path, self.checkpoints, self.figures):
             remove_leftovers(directory)
         self.result.unlink(missing_ok=True)
+        self.report.unlink(missing_ok=True)
         write_json(self.experiment, to_json(experiment))
 
     def _strange(self) -> Iterator[Path]:

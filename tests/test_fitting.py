@@ -22,6 +22,7 @@ from jaxcv.optimizers import SGD, Adam, Momentum
 from jaxcv.results import num_params, params_sha256
 from jaxcv.running import Run
 from jaxcv.schedules import WarmupCosine, WarmupLinear
+from jaxcv.sweeps.sweep import sweep
 from jaxcv.trained import load
 from tests import tiny
 
@@ -323,6 +324,50 @@ def test_resume_of_nothing_is_a_new_run(plain, tmp_path):
     assert result.record["resumed_from_steps"] == []
 
 
+def test_no_run_goes_on_with_other_images(plain, tmp_path, monkeypatch):
+    """As many of them, of one size and with the same labels, found in another place."""
+    fit(dataclasses.replace(TINY, epochs=1), tmp_path / "run")
+    digits = load_data("digits")
+    others = dataclasses.replace(digits, images=255 - digits.images)
+    assert others.digest != digits.digest
+    monkeypatch.setattr(fitting, "_load", lambda experiment: others)
+    with pytest.raises(UserError, match="on other images than those that were found now"):
+        fit(TINY, tmp_path / "run", resume=True)
+    monkeypatch.undo()
+    assert fit(TINY, tmp_path / "run", resume=True).record["resumed_from_steps"] == [STEPS]
+
+
+def test_a_trial_of_a_sweep_is_not_trained_on(tmp_path):
+    found = sweep(TINY, {"seed": [0]}, tmp_path / "sweep", verify=False)
+    trial, longer = found.trials[0], dataclasses.replace(TINY, epochs=9)
+    before = files_of(trial.workdir.path)
+    for resume in (False, True):
+        with pytest.raises(UserError, match=r"add --resume|holds a trial of a sweep"):
+            fit(longer, trial.workdir.path, resume=resume)
+    assert files_of(trial.workdir.path) == before
+    assert fit(trial.trial.experiment, trial.workdir.path).record == trial.record
+
+
+def files_of(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
+
+
+def test_the_page_of_a_shorter_run_does_not_stay(tmp_path, monkeypatch):
+    def killed(workdir):
+        raise KeyboardInterrupt
+
+    workdir = tmp_path / "run"
+    short = dataclasses.replace(TINY, epochs=1)
+    fit(short, workdir)
+    longer = dataclasses.replace(TINY, epochs=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(outcome, "write_report", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fit(longer, workdir, resume=True)
+    result = fit(longer, workdir, resume=True).record
+    assert result["params_sha256"] in (workdir / "report.html").read_text()
+
+
 def test_a_file_of_that_name_is_not_yet_a_result(whole, tmp_path):
     workdir = tmp_path / "run"
     workdir.mkdir()
@@ -584,3 +629,12 @@ def test_the_test_images_are_seen_from_several_sides(plain, tmp_path):
         # Rounding may decide one image otherwise.
         assert accuracy == pytest.approx(record["test_accuracy"], abs=1.5 / len(labels))
     assert np.abs(several - one).max() > 1e-3
+
+
+def test_the_activations_of_a_double_precision_run_are_double_too(plain, tmp_path):
+    fit(dataclasses.replace(TINY, epochs=1, precision="float64"), tmp_path / "run")
+    trained = load(tmp_path / "run")
+    images = load_data("digits").images[:3]
+    *_, last = trained.intermediates(images).values()
+    assert last.dtype == np.float64
+    assert np.array_equal(np.asarray(last), np.asarray(trained.outputs(images)))

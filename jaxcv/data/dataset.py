@@ -1,6 +1,8 @@
 """The two values of this package: images as a source holds them, and images ready to train on."""
 
 import dataclasses
+import functools
+import hashlib
 
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
@@ -74,6 +76,15 @@ class Dataset:
     validation: Int32[np.ndarray, " n_validation"]
     test: Int32[np.ndarray, " n_test"]
     classes: tuple[str, ...]
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Names the images, the labels and what each is for: other data have another."""
+        found = hashlib.sha256()
+        for array in (self.images, self.labels, self.train, self.validation, self.test):
+            found.update(f"{array.dtype}{array.shape}".encode())
+            found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()[:32]
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
