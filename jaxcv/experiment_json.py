@@ -27,7 +27,7 @@ def to_json(experiment: Experiment) -> dict[str, Any]:
             {"type": type(part).__name__} if not isinstance(part, Experiment) else {}
         )
         for name, value, _ in settings(part):
-            record[name] = list(value) if isinstance(value, tuple) else value
+            record[name] = _plain_value(value)
         return record
 
     record = plain(experiment)
@@ -36,6 +36,13 @@ def to_json(experiment: Experiment) -> dict[str, Any]:
         del record[path]
     record["augmentation"] = [plain(part) for part in experiment.augmentation]
     return record
+
+
+def _plain_value(value: Any) -> Any:
+    """A setting without NumPy's numbers, which JSON does not know; lists for tuples."""
+    if isinstance(value, tuple):
+        return [_plain_value(item) for item in value]
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def from_json(record: Mapping[str, Any], known: Mapping[str, type]) -> Experiment:

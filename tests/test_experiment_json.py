@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -210,3 +211,14 @@ def test_differences_name_the_settings():
     assert differences(to_json(one), to_json(one)) == []
     third = Experiment(model=models.CNN(), optimizer=SGD(0.5))
     assert differences(to_json(one), to_json(third)) == ["optimizer ('Adam', here 'SGD')"]
+
+
+def test_numpys_numbers_are_written_as_numbers():
+    """They are legal settings: `for seed in np.arange(3)`."""
+    it = Experiment(model=models.MLP((8,)), optimizer=Adam(1e-3))
+    for name, value in {"seed": np.int64(3), "batch_size": np.int32(64)}.items():
+        object.__setattr__(it, name, value)
+    object.__setattr__(it.optimizer, "learning_rate", np.float64(0.5))
+    record = json.loads(json.dumps(to_json(it)))
+    assert (record["seed"], record["batch_size"]) == (3, 64)
+    assert record["optimizer"]["learning_rate"] == 0.5

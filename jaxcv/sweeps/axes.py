@@ -95,6 +95,8 @@ def as_axes(experiment: Experiment, axes: Mapping[str, Axis | Sequence[Any]]) ->
     for name, axis in axes.items():
         hint = _hint(experiment, name)
         if isinstance(axis, Span):
+            low, high = map(_plain_value, (axis.low, axis.high))
+            axis = Span(low, high, axis.log, axis.whole)
             if _kinds(hint) == {int} and all(float(b).is_integer() for b in (axis.low, axis.high)):
                 axis = Span(int(axis.low), int(axis.high), axis.log, True)
             found[name] = axis

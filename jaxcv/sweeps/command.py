@@ -13,7 +13,7 @@ from jaxcv.constraints import Count, Index, check
 from jaxcv.errors import UserError
 from jaxcv.exits import exits
 from jaxcv.experiment import Experiment, field_hints
-from jaxcv.flags import parse_experiment
+from jaxcv.flags import names_given, parse_experiment
 from jaxcv.script import Choice, named, running_script
 from jaxcv.sweeps.axes import Axis, Choices, Span, read_axes
 from jaxcv.sweeps.executors import Executor
@@ -148,6 +148,14 @@ def read(
         experiment, extra = experiment.chosen(arguments, extra)
     experiment, flags = parse_experiment(experiment, arguments, prog, text, extra)
     said = read_axes(experiment, flags.set, flags.range)
+    given = names_given(arguments)
+    for name in [*axes, *said]:
+        if name in given:
+            flag = f"--{name.replace('_', '-')}"
+            raise UserError(
+                f"{flag} gives one value to what the sweep varies; leave it out, or list the "
+                f"values: --set {name}=..."
+            )
     listed = {n: a if isinstance(a, Choices | Span) else Choices(tuple(a)) for n, a in axes.items()}
     if seeds is not None and flags.seeds is None and "seed" not in said:
         flags = dataclasses.replace(flags, seeds=seeds)

@@ -105,6 +105,12 @@ def make_plan(
     known = as_axes(experiment, axes)
     if "seed" in known and seeds is not None:
         raise UserError("--set seed=... and --seeds say the same thing twice; choose one")
+    held_out = known.get("validation", Choices(()))
+    if isinstance(held_out, Choices) and 0 in held_out.values and len(set(held_out.values)) > 1:
+        raise UserError(
+            "--set validation=0,...: without validation images the test images rank, and one "
+            "ranking cannot have both; make it two sweeps"
+        )
     ranges = [name for name, axis in known.items() if isinstance(axis, Span)]
     if search is None:
         search = "grid" if trials is None and not ranges else "random"
@@ -138,7 +144,8 @@ def look(workdir: Path, plan: Plan) -> None:
             )
         return
     before, now = read_json(path), plan.as_json()
-    changed = set(differences(before, now)) - FREE
+    # What varies is no longer free to be another.
+    changed = set(differences(before, now)) - (FREE - set(plan.axes))
     done, asked = before.get("trials"), now["trials"]
     if isinstance(done, int) and isinstance(asked, int) and done < asked:
         changed -= {"trials"}

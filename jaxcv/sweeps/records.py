@@ -100,7 +100,7 @@ def read(sweep: Path, trial: Trial) -> Finished | None:
     if not workdir.result.exists():
         return None
     before, now = read_json(workdir.experiment), to_json(trial.experiment)
-    changed = sorted(set(differences(before, now)) - FREE)
+    changed = sorted(set(differences(before, now)) - (FREE - set(trial.configuration)))
     if changed:
         raise UserError(
             f"{workdir.path} holds a trial with another {', '.join(changed)}; "

@@ -11,7 +11,7 @@ from jaxcv.constraints import Count, check
 from jaxcv.errors import UserError
 from jaxcv.exits import Interrupted
 from jaxcv.experiment import Experiment
-from jaxcv.files import unwritable
+from jaxcv.files import unwritable, write_bytes
 from jaxcv.locks import locked
 from jaxcv.sweeps import records
 from jaxcv.sweeps.axes import Axis, Configuration
@@ -146,7 +146,8 @@ def sweep(
     absent = [place for place in (path, *path.parents) if not place.exists()]
     try:
         with locked(path):
-            new = not (path / "sweep.json").exists()
+            said = path / "sweep.json"
+            before = said.read_bytes() if said.exists() else None
             claim(path, plan)
             try:
                 study = Study(
@@ -158,9 +159,12 @@ def sweep(
                     curves=pruner != "none",
                 )
             except UserError:
-                # A mistyped --storage does not keep the place from another sweep.
-                if new and storage:
-                    (path / "sweep.json").unlink()
+                # What is refused changes nothing: a mistyped --storage does not keep the place from
+                # another sweep, and the sweep that is there goes on as before.
+                if before is not None:
+                    write_bytes(said, before)
+                elif storage:
+                    said.unlink()
                 raise
             return _Sweep(path, plan, executor, study, signalled).go(rounds, first)
     except OSError as error:

@@ -98,6 +98,10 @@ def test_help_names_the_sweeps_flags_and_the_experiments(script, capsys):
         (("tiny.py", "--storage", "sqlite:////no/such/place.db"), "cannot be opened"),
         (("tiny.py", "--storage", ""), "--storage must be"),
         (("tiny.py", "--frobnicate"), "unknown flag"),
+        (
+            ("tiny.py", "--learning-rate", "0.5", "--set", "learning_rate=0.1,1"),
+            "--learning-rate gives one value to what the sweep varies",
+        ),
         (("several.py",), "several experiments"),
         (("none.py",), "no experiment of its own"),
     ],

@@ -322,6 +322,28 @@ def test_few_trials_are_few_lanes(tmp_path, plain, monkeypatch):
     assert widths == [(2, 2), (1, 2)]
 
 
+def test_a_refused_start_changes_nothing_of_the_sweep(plain, tmp_path):
+    first = {"l2": [0.0, 1e-4]}
+    sweep(TINY, first, tmp_path / "s", trials=1, verify=False)
+    before = (tmp_path / "s" / "sweep.json").read_bytes()
+    with pytest.raises(UserError, match="cannot be opened"):
+        sweep(TINY, first, tmp_path / "s", trials=2, storage="sqlite:////no/x.db")
+    assert (tmp_path / "s" / "sweep.json").read_bytes() == before
+    assert len(sweep(TINY, first, tmp_path / "s", trials=1, verify=False).trials) == 1
+
+
+def test_the_places_of_data_that_vary_are_part_of_the_sweep(plain, tmp_path):
+    sweep(TINY, {"data_dir": ["a", "b"]}, tmp_path / "s", verify=False)
+    with pytest.raises(UserError, match="holds a sweep with another data_dir"):
+        sweep(TINY, {"data_dir": ["c", "d"]}, tmp_path / "s", verify=False)
+
+
+def test_trials_with_and_without_validation_images_are_not_ranked_together(tmp_path):
+    with pytest.raises(UserError, match="one ranking cannot have both; make it two sweeps"):
+        sweep(TINY, {"validation": [0, 300]}, tmp_path / "s", verify=False)
+    assert not (tmp_path / "s").exists()
+
+
 def test_a_storage_that_takes_nothing_is_one_line(tmp_path, monkeypatch):
     """An account that may read alone: Optuna has its own name for what the database says."""
 
@@ -395,7 +417,7 @@ def test_data_that_are_not_there_leave_no_workdir(tmp_path):
         ({"batch_size": [64, 100_000]}, {}, "--batch-size 100000 is larger"),
         ({"data": ["digits", "nope"]}, {}, "unknown data 'nope'"),
         ({"depth": [7, 8]}, {}, "--depth must be"),
-        ({"patience": [None, 3], "validation": [10, 0]}, {}, "--patience needs"),
+        ({"patience": [None, 3], "validation": [0]}, {}, "--patience needs"),
         # Whatever it draws first, it may come to this.
         ({"batch_size": Span(16, 2000)}, {"search": "tpe", "trials": 1}, "--batch-size 2000"),
     ],
