@@ -178,7 +178,7 @@ def enable_compilation_cache() -> None:
     directory = (
         Path(platformdirs.user_cache_dir("jaxcv"))
         / "compiled"
-        / f"jaxlib-{version('jaxlib')}-{_processor()}-threads-{threads()}"
+        / f"jaxlib-{version('jaxlib')}-{processor()}-threads-{threads()}"
     )
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
@@ -196,7 +196,7 @@ def threads() -> int:
     return min(most, int(chosen)) if chosen.isdecimal() and int(chosen) > 0 else most
 
 
-def _processor() -> str:
+def processor() -> str:
     """A short name of this processor's model and instruction set."""
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()

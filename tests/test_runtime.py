@@ -93,7 +93,7 @@ def test_compiled_programs_are_kept_by_jaxlib_processor_and_threads(no_cache, mo
         ("1", "a", 2), ("2", "a", 2), ("1", "b", 2), ("1", "a", 1), ("1", "a", 2),
     ):  # fmt: skip
         monkeypatch.setattr("importlib.metadata.version", lambda name, v=jaxlib: v)
-        monkeypatch.setattr(runtime, "_processor", lambda p=processor: p)
+        monkeypatch.setattr(runtime, "processor", lambda p=processor: p)
         monkeypatch.setattr(runtime, "threads", lambda n=threads: n)
         jax.config.update("jax_compilation_cache_dir", None)
         runtime.set_up()
@@ -127,7 +127,7 @@ def test_threads_are_those_that_xla_takes(monkeypatch, variables, threads):
 def test_the_processor_is_told_by_its_instructions(monkeypatch):
     def told(text: str) -> str:
         monkeypatch.setattr("pathlib.Path.read_text", lambda *_: text)
-        return runtime._processor()
+        return runtime.processor()
 
     one = told("model name : X\nflags : sse avx\ncpu MHz : 1\n")
     assert one == told("model name : X\nflags : sse avx\ncpu MHz : 2\n")

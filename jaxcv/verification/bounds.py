@@ -37,13 +37,14 @@ ULPS: Mapping[str, float] = MappingProxyType(
         "logistic": 8.0,
         "expm1": 8.0,
         "tanh": 8.0,
+        "erf": 8.0,
     }
 )
 """Allowance of each function that no standard rounds, in units in the last place of its result.
 
-XLA's own approximations on CPU need up to 5.3 (expm1), 4.2 (tanh), 2.5 (log1p), 2.4 (logistic),
-1.2 (log) and 1 (exp, rsqrt), over a million arguments each; accelerators divide and take roots
-within 2.
+XLA's own approximations on CPU need up to 5.4 (erf), 5.3 (expm1), 4.2 (tanh), 2.5 (log1p), 2.4
+(logistic), 1.2 (log) and 1 (exp, rsqrt), over a million arguments each; accelerators divide and
+take roots within 2.
 """
 
 

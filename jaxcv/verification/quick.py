@@ -1,8 +1,8 @@
 """What shows in seconds, before the first training on a backend, that it computes rightly.
 
-`ensure_verified` runs once for each combination of jaxlib, device, XLA_FLAGS, x64 and precision of
-matrix products, and remembers the combinations that passed. It computes in a child process, so
-that even an abort of the backend ends in one line.
+`ensure_verified` runs once for each combination of jaxcv, jaxlib, device, XLA_FLAGS, x64 and
+precision of matrix products, and remembers the combinations that passed. It computes in a child
+process, so that even an abort of the backend ends in one line.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import os
 import sys
 from pathlib import Path
 
+from jaxcv import runtime
 from jaxcv.exits import VerificationFailed
 
 TIMEOUT = 120.0
@@ -57,9 +58,11 @@ def combination() -> dict[str, str]:
     import jax
 
     device = jax.devices()[0]
+    kind = runtime.processor() if device.platform == "cpu" else device.device_kind
     return {
+        "jaxcv": importlib.metadata.version("jaxcv"),
         "jaxlib": importlib.metadata.version("jaxlib"),
-        "device": f"{device.platform} {device.device_kind}",
+        "device": f"{device.platform} {kind}",
         "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
         "x64": str(jax.config.values["jax_enable_x64"]),
         "matmul_precision": str(jax.config.values["jax_default_matmul_precision"]),

@@ -7,6 +7,7 @@ float64 and a bound on the error of the program, conditioning included: where a 
 the bound stays and the value shrinks.
 """
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias, Union
 
@@ -130,6 +131,12 @@ def tanh(x: Bounded) -> Bounded:
     return _allowed(value, _spread(np.tanh, x, value), "tanh")
 
 
+def erf(x: Bounded) -> Bounded:
+    """The error function."""
+    value = _erf(x.value)
+    return _allowed(value, _spread(_erf, x, value), "erf")
+
+
 def logistic(x: Bounded) -> Bounded:
     """1 / (1 + e^−x)."""
     value = _logistic(x.value)
@@ -148,6 +155,9 @@ def where(condition: np.ndarray | np.bool, x: Operand, y: Operand) -> Bounded:
     """x where the condition holds, else y: a choice, without rounding."""
     x, y = bounded(x), bounded(y)
     return Bounded(np.where(condition, x.value, y.value), np.where(condition, x.error, y.error))
+
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def _logistic(x: Numbers) -> Numbers:

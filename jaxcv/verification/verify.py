@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 
 import jax
@@ -33,8 +33,7 @@ def verify(deep: bool = False, report: Callable[[str], None] = lambda what: None
     # Tracing holds Python's lock, compiling does not.
     workers = max(2, min(4, os.cpu_count() or 1))
     with without_cache(), ThreadPoolExecutor(workers) as pool:
-        # Before this process opens the device: some devices serve one process only.
-        rows = list(pool.map(probes.probed, probe_names(deep)))
+        rows = probe_rows(deep, pool)
         report("probes")
         settings = [precisions.measure("highest"), precisions.measure("default")]
         rows += map(precisions.row, settings)
@@ -57,6 +56,17 @@ def verify(deep: bool = False, report: Callable[[str], None] = lambda what: None
 
         checked = list(pool.map(check, parts))
     return [row for part in [*checked, rows] for row in part]
+
+
+def probe_rows(deep: bool, pool: Executor) -> list[Row]:
+    """The probes, each in a child process, which may abort.
+
+    A TPU serves one process only, which is this one: a child would compute on the CPU.
+    """
+    names = probe_names(deep)
+    if jax.default_backend() == "tpu":
+        return [probes.measured(probes.PROBES[name]) for name in names]
+    return list(pool.map(probes.probed, names))
 
 
 def probe_names(deep: bool) -> list[str]:

@@ -10,6 +10,7 @@ from flax import linen as nn
 from jax.core import Tracer
 
 from jaxcv import layers, losses, ops
+from jaxcv.models import activations
 from jaxcv.verification.cases import all_cases
 from jaxcv.verification.operators import check_case
 from jaxcv.verification.precisions import Precision
@@ -190,6 +191,7 @@ BROKEN = {
     "a bias left out": (nn, "Dense", functools.partial(nn.Dense, use_bias=False), "dense", "both"),
     "softmax of the batch": (nn, "softmax", lambda z: jax.nn.softmax(z, 0), "softmax", "both"),
     "another gelu": (nn, "gelu", functools.partial(jax.nn.gelu, approximate=False), "gelu", "both"),
+    "the other gelu": (activations, "gelu", jax.nn.gelu, "gelu by erf", "both"),
     "a leak": (nn, "relu", jax.nn.leaky_relu, "relu", "both"),
 }  # fmt: skip
 

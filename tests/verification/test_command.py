@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -84,3 +85,19 @@ def test_an_unknown_argument_is_one_line(capsys):
 def test_help(capsys):
     cli.entry(["verify", "--help"])
     assert "--deep" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("backend", "where"), [("tpu", "here"), ("cpu", "in a child")])
+def test_a_device_that_serves_one_process_is_probed_by_this_one(monkeypatch, backend, where):
+    monkeypatch.setattr(verifying.jax, "default_backend", lambda: backend)
+    monkeypatch.setattr(verifying.probes, "measured", lambda probe: row(probe, "here"))
+
+    def row(probe, where: str) -> Row:
+        return Row(probe.what, where, "default", 0.0, 0.0)
+
+    probes = verifying.probes.PROBES
+    monkeypatch.setattr(verifying.probes, "probed", lambda name: row(probes[name], "in a child"))
+    names = verifying.probe_names(False)
+    with ThreadPoolExecutor(2) as pool:
+        found = verifying.probe_rows(False, pool)
+    assert found == [row(probes[name], where) for name in names]

@@ -1,6 +1,5 @@
 import ast
 import json
-import os
 from pathlib import Path
 
 import jax
@@ -81,13 +80,15 @@ def test_every_part_of_the_combination_is_verified_anew(runs, monkeypatch):
     monkeypatch.setitem(jax.config.values, "jax_enable_x64", False)
     monkeypatch.setattr(quick.importlib.metadata, "version", lambda name: "0.10.2")
     quick.ensure_verified()
+    monkeypatch.setattr(quick.runtime, "processor", lambda: "another")
+    quick.ensure_verified()
     monkeypatch.setattr(
         jax, "devices", lambda: [type("D", (), {"platform": "gpu", "device_kind": "X"})]
     )
     quick.ensure_verified()
-    assert len({json.dumps(one) for one in ran}) == 6
+    assert len({json.dumps(one) for one in ran}) == 7
     quick.ensure_verified()
-    assert len(ran) == 6
+    assert len(ran) == 7
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(runs, cache):
@@ -119,4 +120,3 @@ def test_versions_are_read_for_the_memory_alone():
         if isinstance(node, ast.Attribute) and "version" in node.attr
     }
     assert reading == {"quick.py"}
-    assert os.environ.get("JAXCV_EXAMPLES") != "a version"

@@ -8,10 +8,12 @@ import numpy as np
 from flax import linen as nn
 
 from jaxcv import layers, losses, ops, reference
+from jaxcv.models import activations
 from jaxcv.verification.bounds import FLOAT32
 from jaxcv.verification.cases.case import Case, Example, Rng, numbers
 from jaxcv.verification.running_error import (
     Bounded,
+    erf,
     exp,
     expm1,
     log1p,
@@ -59,7 +61,7 @@ def _log_sigmoid_slope(x: Bounded, dy: Bounded) -> Bounded:
     return dy * exp(_log_sigmoid(x) - x)
 
 
-# How the functions that networks call compute, and what autodiff makes of it.
+# How Flax's activation functions compute, and what autodiff makes of it.
 FORMULAS: tuple[tuple[str, Formula, Slope], ...] = (
     (
         "relu",
@@ -83,8 +85,16 @@ FORMULAS: tuple[tuple[str, Formula, Slope], ...] = (
 )
 
 
-def _activation(op: str, formula: Formula, slope: Slope, size: int, deep: bool) -> Case:
-    function, gradient = getattr(reference, op), getattr(reference, f"{op}_backward")
+def _activation(
+    op: str, formula: Formula, slope: Slope, size: int, deep: bool, *form: bool
+) -> Case:
+    """An activation's case; `form` is what the reference takes beside arrays."""
+
+    def function(x: np.ndarray) -> np.ndarray:
+        return getattr(reference, op)(x, *form)
+
+    def gradient(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return getattr(reference, f"{op}_backward")(dy, x, *form)
 
     def draw(rng: Rng, integers: bool) -> Example:
         x = numbers(rng, (size,), integers)
@@ -118,6 +128,22 @@ def _relu_once(size: int) -> Case:
     """Our own, whose result is computed once for all its uses."""
     case = _activation(*FORMULAS[0], size, False)
     return dataclasses.replace(case, variant=f"({size},), computed once", function=ops.relu)
+
+
+def _normal_cdf(x: Bounded) -> Bounded:
+    return 0.5 * (1.0 + erf(x * _constant(math.sqrt(0.5))))
+
+
+def _gelu_by_erf_slope(x: Bounded, dy: Bounded) -> Bounded:
+    z = x * _constant(math.sqrt(0.5))
+    density = _constant(2 / math.sqrt(math.pi)) * exp(-(z * z)) * _constant(math.sqrt(0.5))
+    return dy * _normal_cdf(x) + dy * (0.5 * x) * density
+
+
+def _gelu_by_erf(size: int, deep: bool) -> Case:
+    """Our own, by the normal distribution function."""
+    case = _activation("gelu", lambda x: x * _normal_cdf(x), _gelu_by_erf_slope, size, deep, False)
+    return dataclasses.replace(case, op="gelu by erf", function=lambda x: activations.gelu(x))
 
 
 def _dropout(rate: float, deep: bool) -> Case:
@@ -183,6 +209,8 @@ def cases() -> list[Case]:
         *(_activation(*formula, 1000, False) for formula in FORMULAS),
         *(_activation(*formula, 100_003, True) for formula in FORMULAS),
         _relu_once(1000),
+        _gelu_by_erf(1000, False),
+        _gelu_by_erf(100_003, True),
         _dropout(0.5, False),
         _dropout(0.3, False),
         _dropout(0.0, True),
