@@ -46,12 +46,16 @@ class Pictured:
 
 
 def first_kernel(params: PyTree, image_shape: Sequence[int]) -> Array | np.ndarray | None:
-    """The kernel that sees the image: of a convolution, or of a dense layer on all pixels."""
+    """The kernel that sees the image: of a convolution, or of a dense layer on all pixels.
+
+    Never a decoder's: with as many hidden units as pixels its kernel has the same shape.
+    """
     pixels = int(np.prod(image_shape))
     kernels = [
         leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)
         if path[-1] == jax.tree_util.DictKey("kernel")
+        and jax.tree_util.DictKey("decoder") not in path
         and (
             (leaf.ndim == 4 and leaf.shape[2] == image_shape[-1])
             or (leaf.ndim == 2 and leaf.shape[0] == pixels)

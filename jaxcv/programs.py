@@ -14,6 +14,7 @@ from jaxcv.device_data import DeviceData
 from jaxcv.devices import ONE, Devices, Placement, placement
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment, Views, split
+from jaxcv.reconstruction import SparseReconstruction
 from jaxcv.schedules import total_steps
 from jaxcv.training import TrainState
 
@@ -198,8 +199,14 @@ def resolve(experiment: Experiment, dataset: Dataset) -> Experiment:
     """The experiment with what the data decide filled in: the number of classes.
 
     Raises:
-        UserError: a classifier, and images without labels.
+        UserError: a classifier, and images without labels; an autoencoder, and bytes.
     """
+    if isinstance(experiment.loss, SparseReconstruction) and dataset.images.dtype == np.uint8:
+        # Its outputs would be compared with normalised images, and shown beside bytes.
+        raise UserError(
+            f"--data {dataset.name} are whole images; an autoencoder learns patches of them: "
+            f"--data patches:{dataset.name}"
+        )
     if dataset.num_classes == 0 and hasattr(experiment.model, "num_classes"):
         raise UserError(f"--data {dataset.name} has no labels: there are no classes to tell apart")
     if getattr(experiment.model, "num_classes", dataset.num_classes) == dataset.num_classes:

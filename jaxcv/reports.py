@@ -122,14 +122,20 @@ def _headline(result: _Record, metrics: Sequence[_Record]) -> str:
             ("training cost so far", _format(last.get("train_cost"), ".4f")),
         ]
     speed = result.get("images_per_second", last.get("images_per_second"))
-    best, epochs = _format(result.get("best_epoch"), ",.0f"), _format(result.get("epochs"), ",.0f")
+    best, epochs = _format(result.get("best_epoch"), ",.0f"), _format(result.get("epochs"), "g")
     values += [
         ("parameters", _format(result.get("num_params"), ",.0f")),
         ("best epoch", f"{best} of {epochs}" if best and epochs else ""),
-        ("time", _duration(result.get("seconds"))),
+        ("trained for", _duration(_trained_for(metrics))),
         ("images/s", _format(speed, ",.0f")),
     ]
     return pages.cards(values)
+
+
+def _trained_for(metrics: Sequence[_Record]) -> float | None:
+    """Seconds in all epochs, whichever process trained them; without evaluation or compilation."""
+    seconds = [line["seconds"] for line in metrics if _is_number(line.get("seconds"))]
+    return sum(seconds) if seconds else None
 
 
 def _figures(directory: Path) -> str:

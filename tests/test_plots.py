@@ -253,6 +253,13 @@ def test_compared_draws_a_line_a_run_and_panel():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one", "two"]
 
 
+def test_compared_shows_the_training_images_where_none_are_held_out():
+    records = [{"epoch": 1, "train_loss": 2.0, "train_accuracy": 0.3, "val_accuracy": None}]
+    _, accuracy = plots.compared({"one": records}).axes
+    assert accuracy.get_title(loc="left") == "Training accuracy"
+    assert np.asarray(accuracy.lines[0].get_ydata()).tolist() == [0.3]
+
+
 def test_more_runs_than_colours_are_told_apart():
     figure = plots.compared({str(i): [] for i in range(15)})
     looks = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}

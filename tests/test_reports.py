@@ -121,7 +121,7 @@ def test_a_finished_run_shows_its_result(tmp_path: Path):
         ("validation accuracy", "98.61%"),
         ("parameters", "79,690"),
         ("best epoch", "2 of 3"),
-        ("time", "1 min 03 s"),
+        ("trained for", "3.0 s"),  # by its epochs, not by the process that ended it
         ("images/s", "1,034"),
         ("learning_rate", "0.001"),
         ("features", "64, 32"),
@@ -385,3 +385,8 @@ def test_a_browser_shows_the_page_asks_for_nothing_and_reports_no_error(tmp_path
     console = [line for line in log.splitlines() if "CONSOLE" in line]
     assert len(console) == 1, console
     assert "looked" in console[0]
+
+
+def test_a_part_of_an_epoch_is_shown_as_it_is(tmp_path: Path):
+    page = Page(write_report(make(tmp_path / "run", result=RESULT | {"epochs": 9.9})))
+    assert ("best epoch", "2 of 9.9") in itertools.pairwise(page.text)

@@ -18,10 +18,11 @@ from jaxcv.epochs import Pace, run_epoch
 from jaxcv.errors import UserError
 from jaxcv.exits import Interrupted
 from jaxcv.experiment import Experiment
+from jaxcv.figures import first_kernel
 from jaxcv.fitting import fit
 from jaxcv.lbfgs import LBFGS
 from jaxcv.optimizers import SGD, Adam
-from jaxcv.programs import Program, prepare
+from jaxcv.programs import Program, prepare, resolve
 from jaxcv.reconstruction import SparseReconstruction
 from jaxcv.script import Choice, RunFlags
 from jaxcv.trained import load
@@ -289,3 +290,18 @@ def test_an_unknown_choice_is_one_line(arguments):
     with pytest.raises(UserError, match="lbfgs, adam") as caught:
         parse_experiment(it, arguments, "x.py", "", flags)
     assert "\n" not in str(caught.value)
+
+
+def test_bytes_are_refused_before_anything_is_learnt_from_them(tmp_path):
+    for name in ("digits", "tfds:mnist"):
+        images = dataclasses.replace(tiny.dataset(), name=name)
+        with pytest.raises(UserError, match=f"learns patches of them: --data patches:{name}$"):
+            resolve(experiment(), images)
+
+
+def test_the_features_are_the_encoders_also_where_the_decoder_has_as_many():
+    """16 hidden units and 16 pixels: both kernels are square."""
+    model = models.Autoencoder(hidden=16)
+    params: Any = model.init(jax.random.key(0), jnp.zeros((1, 4, 4, 1)))["params"]
+    assert params["decoder"]["kernel"].shape == params["encoder"]["kernel"].shape
+    assert first_kernel(params, (4, 4, 1)) is params["encoder"]["kernel"]

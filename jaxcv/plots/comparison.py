@@ -24,9 +24,15 @@ def compared(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> "Figure":
         runs: name to the records of its metrics.jsonl; what is None leaves a gap.
 
     Returns:
-        A figure of two panels with one legend; the loss on a logarithmic axis.
+        A figure of two panels with one legend; the loss on a logarithmic axis. Where no images are
+        held out, the second panel is the accuracy on the training images.
     """
-    panels = (("Training loss", "train_loss"), ("Validation accuracy", "val_accuracy"))
+    held_out = any(line["val_accuracy"] is not None for lines in runs.values() for line in lines)
+    accuracy = ("Validation", "val") if held_out else ("Training", "train")
+    panels = (
+        ("Training loss", "train_loss"),
+        (f"{accuracy[0]} accuracy", f"{accuracy[1]}_accuracy"),
+    )
     with drawing_style():
         figure = new_figure(9.0, 3.8, layout="constrained")
         axes = figure.subplots(1, len(panels))
