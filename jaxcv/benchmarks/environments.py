@@ -15,7 +15,7 @@ def requirements(environment: str) -> list[str]:
     """What pip installs in an environment."""
     return {
         # The version decides that pip does not take CUDA's several gigabytes.
-        "pytorch": ["torch==2.13.0", "numpy>=2"],
+        "pytorch": ["torch==2.13.0", "numpy==2.4.6"],
         "keras-tensorflow": [_KERAS, "tensorflow-cpu==2.21.0"],
         # The very jax that ours runs on.
         "keras-jax": [_KERAS, f"jax=={version('jax')}", f"jaxlib=={version('jaxlib')}"],

@@ -78,7 +78,7 @@ def test_an_environment_that_cannot_be_made_is_made_again_next_time(tmp_path, mo
 
 @pytest.mark.parametrize("name", ["pytorch", "keras-tensorflow", "keras-jax"])
 def test_what_pip_installs_has_versions(name):
-    assert all("=" in requirement for requirement in environments.requirements(name))
+    assert all("==" in requirement for requirement in environments.requirements(name))
 
 
 @pytest.mark.parametrize(

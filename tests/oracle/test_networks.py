@@ -1,6 +1,9 @@
 """Every network against the same one written by hand with PyTorch, with the same weights."""
 
+import importlib
+import runpy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcv import losses, models
+from jaxcv import benchmarks, losses, models, runtime
+from jaxcv.benchmarks.networks import NETWORKS as MEASURED
 from jaxcv.models import MODELS
 from tests.oracle import torch_layers as theirs
 from tests.oracle.conftest import close
@@ -275,3 +279,17 @@ def same(ours, their, what: str) -> None:
     leaves = jax.tree_util.tree_leaves_with_path(ours)
     for (path, leaf), other in zip(leaves, jax.tree.leaves(their), strict=True):
         close(leaf, other, f"{what} of {jax.tree_util.keystr(path)}")
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_the_bench_trains_as_many_numbers(name, monkeypatch):
+    workers = Path(benchmarks.__file__).parent / "workers"
+    monkeypatch.syspath_prepend(str(workers))
+    worker = runpy.run_path(str(workers / "pytorch.py"))
+    trained = [p for p in worker["network"](name).parameters() if p.requires_grad]
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime, "set_up", lambda: None)
+        ours = importlib.import_module("jaxcv.benchmarks.workers.ours")
+    images = jax.ShapeDtypeStruct((1, *MEASURED[name].image_shape), np.float32)
+    params = jax.eval_shape(ours.MODELS[name].init, jax.random.key(0), images)["params"]
+    assert sorted(p.numel() for p in trained) == sorted(p.size for p in jax.tree.leaves(params))

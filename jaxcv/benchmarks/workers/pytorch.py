@@ -16,8 +16,10 @@ def conv(inputs: int, outputs: int, stride: int = 1, bias: bool = False) -> nn.C
     return nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=bias)
 
 
-def normed(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(conv(inputs, outputs, stride), nn.BatchNorm2d(outputs, 1e-3, 0.01))
+def normed(inputs: int, outputs: int, stride: int = 1, scale: bool = False) -> nn.Sequential:
+    layer = nn.BatchNorm2d(outputs, 1e-3, 0.01)
+    layer.weight.requires_grad_(scale)
+    return nn.Sequential(conv(inputs, outputs, stride), layer)
 
 
 class Block(nn.Module):
@@ -89,7 +91,7 @@ def network(name: str) -> nn.Module:
     plain = name == "cnn"
     blocks = []
     for inputs in (3, 64):
-        layer = conv(inputs, 64, bias=True) if plain else normed(inputs, 64)
+        layer = conv(inputs, 64, bias=True) if plain else normed(inputs, 64, scale=True)
         blocks += [layer, nn.ReLU(), nn.MaxPool2d(2)]
     return nn.Sequential(*blocks, nn.Flatten(), nn.Linear(4096, 10))
 
