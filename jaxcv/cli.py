@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxcv.errors import UserError
+from jaxcv.files import unwritable
 
 _COMMANDS = {
     "list": "name the experiments, with what each is",
@@ -78,7 +79,10 @@ def report(arguments: Sequence[str]) -> None:
         return
     from jaxcv.reports import write_report
 
-    print(write_report(workdir))
+    try:
+        print(write_report(workdir))
+    except OSError as error:
+        raise unwritable(workdir, error) from None
 
 
 def inspect(arguments: Sequence[str]) -> None:

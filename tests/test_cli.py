@@ -249,3 +249,9 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_page_that_cannot_be_written_is_one_line(capsys, tmp_path):
+    (tmp_path / "experiment.json").write_text('{"name": "it"}')
+    (tmp_path / "report.html").mkdir()
+    assert "cannot write in" in refused(capsys, "report", str(tmp_path))

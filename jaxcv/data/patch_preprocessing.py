@@ -21,12 +21,12 @@ def luminosity(images: Real[np.ndarray, "n height width channels"]) -> Grey:
     """0.2126 R + 0.7152 G + 0.0722 B; the one channel of grey images as it is.
 
     Raises:
-        ValueError: neither one nor three channels.
+        UserError: neither one nor three channels.
     """
     if images.shape[-1] == 1:
         return images[..., 0].astype(np.float64)
     if images.shape[-1] != 3:
-        raise ValueError(f"images must have 1 or 3 channels, not {images.shape[-1]}")
+        raise UserError(f"images must have 1 or 3 channels, not {images.shape[-1]}")
     return images.astype(np.float64) @ np.array(_LUMINOSITY)
 
 

@@ -52,9 +52,21 @@ def named_place(
         The place, whether or not anything is there; None if none is named.
     """
     if data_dir is not None:
-        return Place(data_dir.expanduser().absolute(), "--data-dir")
+        return Place(_expanded(data_dir, "--data-dir"), "--data-dir")
     environment = os.environ if environment is None else environment
     for variable in _VARIABLES:
         if environment.get(variable):
-            return Place(Path(environment[variable]).expanduser().absolute(), f"${variable}")
+            return Place(_expanded(Path(environment[variable]), f"${variable}"), f"${variable}")
     return None
+
+
+def _expanded(path: Path, origin: str) -> Path:
+    """The absolute path, "~" included.
+
+    Raises:
+        UserError: there is no such user's home directory.
+    """
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:
+        raise UserError(f"{origin} is {path}: there is no home directory of that name") from None

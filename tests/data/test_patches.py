@@ -25,7 +25,7 @@ def test_luminosity_weighs_red_green_and_blue():
     np.testing.assert_allclose(got[0, 0], [54.213, 182.376, 18.411, 255.0])
     grey = colours[..., :1]
     np.testing.assert_array_equal(luminosity(grey), grey[..., 0])
-    with pytest.raises(ValueError, match="4"):
+    with pytest.raises(UserError, match="not 4"):
         luminosity(np.zeros((1, 2, 2, 4)))
 
 

@@ -33,3 +33,12 @@ def test_a_missing_or_empty_place_is_refused_by_name(tmp_path):
         Place(tmp_path / "nowhere", "--data-dir").require("a directory of art")
     (tmp_path / "file").touch()
     place.require("a directory of art")
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_a_home_of_nobody_is_one_line(flag):
+    environment = {} if flag else {"TFDS_DATA_DIR": "~nobody-of-this-name/x"}
+    named = Path("~nobody-of-this-name/x") if flag else None
+    origin = "--data-dir" if flag else r"\$TFDS_DATA_DIR"
+    with pytest.raises(UserError, match=f"{origin} is ~nobody-of-this-name/x: there is no home"):
+        named_place(named, environment)
