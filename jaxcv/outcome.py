@@ -36,7 +36,7 @@ def finished(workdir: Workdir, experiment: Experiment, resume: bool) -> dict[str
         if workdir.look(experiment, resume) != "finished":
             return None
         record = workdir.record()
-        page = path / "report.html"
+        page = workdir.report
         if not page.exists():  # killed between the result and its page
             with contextlib.suppress(UserError), locked(path):  # whose end removes the dead lock
                 remove_leftovers(path)

@@ -126,7 +126,7 @@ class Run:
         if not is_first():
             return {}
         name = f"test_{self.experiment.loss.score.name}"
-        page = self.workdir.path / "report.html"
+        page = self.workdir.report
         progress.note(f"{name.replace('_', ' ')} {result[name]:.4f}; report: {page}")
         return result
 
